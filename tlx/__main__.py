@@ -1,0 +1,115 @@
+"""The door: ``python -m tlx [VERB] [GROUP=OPTION ...] [KEY=VALUE ...]``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from tlx import __version__
+from tlx.errors import EXIT_DONE, EXIT_SIGINT, InputError, TlxError, nearest
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        code = run(sys.argv[1:])
+    except TlxError as error:
+        from tlx.results.console import error as say
+
+        say(str(error))
+        code = error.exit_code
+    sys.exit(code)
+
+
+def run(words: list[str]) -> int:
+    """Run a command line and return its exit code.
+
+    Raises:
+        TlxError: What is wrong with the command line itself.
+    """
+    if not words:
+        from tlx.guide import GUIDE
+
+        sys.stdout.write(GUIDE)
+        return EXIT_DONE
+    if words == ["--version"]:
+        sys.stdout.write(f"tlx {__version__}\n")
+        return EXIT_DONE
+    from tlx.door.arguments import prepare, split_verb
+
+    words = _completing(words)
+    verb, rest = split_verb(words)
+    return _compose_and_run(verb, prepare(verb, rest), words)
+
+
+def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int:
+    import hydra
+    from omegaconf import DictConfig
+
+    from tlx.door.complaints import explain
+    from tlx.door.job import run as run_job
+    from tlx.door.sweep import finish
+
+    _known_flags(overrides)
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)
+    def job(config: DictConfig) -> int:
+        codes.append(run_job(verb, config, command))
+        return codes[-1]
+
+    os.environ["TLX_UNIQUE"] = secrets.token_hex(2)  # part of folder names: runs may start in the same second
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its own report is a traceback; ours is a line
+    argv, sys.argv = sys.argv, [sys.argv[0], *overrides]
+    try:
+        job()
+    except KeyboardInterrupt as interruption:
+        finish()
+        return interruption.args[0] if interruption.args else EXIT_SIGINT
+    except Exception as error:  # jobs answer for themselves: what arrives here is about the command line
+        raise explain(error, verb) from None
+    finally:
+        sys.argv = argv
+    swept = finish()
+    return max(codes, default=EXIT_DONE) if swept is None else swept
+
+
+def conf_folder() -> Path:
+    """Find the configuration: the copy inside an installed wheel, else the checkout's."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise InputError(f"no configuration beside {package}", "install tlx again")
+
+
+def _known_flags(words: list[str]) -> None:
+    from hydra._internal.utils import get_args_parser
+
+    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
+    for word in words:
+        flag = word.partition("=")[0]
+        if flag.startswith("-") and flag not in known:
+            raise InputError(f"unknown flag {flag}", nearest(flag, [k for k in known if k.startswith("--")]))
+
+
+def _completing(words: list[str]) -> list[str]:
+    """Take the verb off the line that the shell wants completed, and offer the verbs themselves."""
+    line = os.environ.get("COMP_LINE")
+    if line is None or not any(word.startswith("query=") for word in words):
+        return words
+    from tlx.door.arguments import VERBS
+
+    name, *typed = line.split()
+    if len(typed) <= 1 and "=" not in line and not (typed and line.endswith(" ")):
+        sys.stdout.write(" ".join(v for v in VERBS if v.startswith(typed[0] if typed else "")) + " ")
+    if typed and typed[0] in VERBS and (len(typed) > 1 or line.endswith(" ")):
+        os.environ["COMP_LINE"] = " ".join([name, *typed[1:]]) + (" " if line.endswith(" ") else "")
+        return [typed[0], *words]
+    return words
+
+
+if __name__ == "__main__":
+    main()

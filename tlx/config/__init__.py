@@ -1,0 +1,1 @@
+"""The typed schema and its checks. Imports neither torch nor Hydra."""

@@ -1,0 +1,30 @@
+"""Dataclass fields that carry their own limits, so that an argument and its check are declared together."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+REQUIRED = "???"  # OmegaConf's mark of a value that the user must give
+
+
+def number(
+    default: Any, *, low: float | None = None, high: float | None = None, above: float | None = None
+) -> Any:
+    """Declare a number in ``[low, high]``, or greater than ``above``."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+def choice(default: str, *options: str) -> Any:
+    """Declare one word out of a list."""
+    return field(default=default, metadata={"choices": options})
+
+
+def path(default: Any = None, *, required: bool = False) -> Any:
+    """Declare a path: the door quotes it for Hydra and expands ``~``."""
+    return field(default=REQUIRED if required else default, metadata={"path": True})
+
+
+def numbers(*default: float) -> Any:
+    """Declare a list of numbers."""
+    return field(default_factory=lambda: list(default))

@@ -1,0 +1,83 @@
+"""The root configs, one a verb: which groups a verb takes and which kinds each group may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tlx.config import groups as g
+from tlx.config.fields import REQUIRED, choice, number, path
+
+Init = g.PretrainedInit | g.ScratchInit
+Cut = g.HeadCut | g.EarlyCut | g.StageCut | g.LayerCut
+Freeze = g.TrunkFreeze | g.NoFreeze
+Features = g.MemoryFeatures | g.NoFeatures
+AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData
+Augment = g.NoAugment | g.LightAugment | g.StandardAugment
+Optimizer = g.AdamW | g.SGD
+Schedule = g.CosineSchedule | g.ConstantSchedule
+
+
+@dataclass
+class TrainConfig:
+    """Everything one training takes; ``inspect`` takes the same."""
+
+    backbone: g.TimmBackbone
+    init: Init
+    cut: Cut
+    freeze: Freeze
+    head: g.LinearHead
+    features: Features
+    solver: g.LbfgsSolver
+    data: AnyData
+    augment: Augment
+    optimizer: Optimizer
+    schedule: Schedule
+    regularizer: g.Regularizer
+    trainer: g.Trainer
+    callbacks: g.Callbacks
+    logger: g.Logger
+    case: str | None = None  # set by the door from the chosen option
+    seed: int = number(0, low=0, high=2**31 - 1)
+
+
+@dataclass
+class PretrainConfig(TrainConfig):
+    """A training whose trunk is written to ``output`` as weights for later transfers."""
+
+    output: str = path(required=True)
+
+
+@dataclass
+class EvaluateConfig:
+    """Measure a finished run again, on one of its splits or on other images."""
+
+    trainer: g.Trainer
+    data: AnyData | None = None
+    run: str = path(required=True)
+    split: str = choice("test", "train", "val", "test")
+
+
+@dataclass
+class ResumeTrainer:
+    """The part of the trainer's settings that ``resume`` may extend."""
+
+    max_epochs: int | None = number(None, low=1)
+
+
+@dataclass
+class ResumeConfig:
+    """Go on with an interrupted run in its own folder."""
+
+    run: str = path(required=True)
+    trainer: ResumeTrainer = field(default_factory=ResumeTrainer)
+
+
+ROOTS: dict[str, type] = {
+    "train": TrainConfig,
+    "resume": ResumeConfig,
+    "inspect": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "pretrain": PretrainConfig,
+}
+
+__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "PretrainConfig", "ResumeConfig", "TrainConfig"]

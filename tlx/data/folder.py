@@ -1,0 +1,103 @@
+"""Class folders, with or without given splits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from tlx.config.groups import FolderData
+from tlx.data.source import FileImages, Source
+from tlx.data.splits import carve, limit
+from tlx.errors import InputError
+
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+LAYOUT = "expected data.root/CLASS/*.jpg, or data.root/train/CLASS/*.jpg with val/ and test/ beside train/"
+
+
+def open_folder(config: FolderData, seed: int) -> Source:
+    """Read the class folders below ``config.root`` and settle the three splits.
+
+    Given splits are taken as they are. With ``train`` and ``val`` alone, ``val`` serves as the test set and validation
+    is carved out of ``train``; what is not given is carved out of the rest, stratified and seeded.
+
+    Raises:
+        InputError: No folder, no classes, one class, an empty class, a class that ``train`` lacks.
+    """
+    root = Path(config.root).expanduser().absolute()
+    if not root.is_dir():
+        raise InputError(f"data.root={root} is no folder", "give a folder of class folders")
+    given = {split: _given(root, names) for split, names in SPLIT_FOLDERS.items()}
+    skipped: Counter[str] = Counter()
+    if given["train"] is None:
+        if given["val"] or given["test"]:
+            raise InputError(f"data.root={root} has no train/", LAYOUT)
+        given = {"train": root, "val": None, "test": None}
+    folders: dict[str, Path] = {split: folder for split, folder in given.items() if folder is not None}
+    classes = _classes(folders["train"], skipped)
+    found = {split: _files(folder, root, classes, skipped) for split, folder in folders.items()}
+    notes = []
+    train = limit(found["train"], config.per_class, seed)
+    if "val" in found and "test" not in found:
+        found["test"] = found.pop("val")
+        notes.append(f"{given['val'].name}/ serves as the test set")  # type: ignore[union-attr]
+    if "test" not in found:
+        train, found["test"] = carve(train, config.test_share, seed, "test")
+        notes.append(f"{len(found['test'].labels)} images carved out as the test set")
+    if "val" not in found:
+        train, found["val"] = carve(train, config.val_share, seed, "val")
+        notes.append(f"{len(found['val'].labels)} training images carved out for validation")
+    if skipped:
+        listed = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in sorted(skipped.items()))
+        notes.append(f"skipped files that are no images by their ending: {listed}")
+    return Source(tuple(classes), train, found["val"], found["test"], tuple(notes))
+
+
+def _given(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def _classes(folder: Path, skipped: Counter[str]) -> list[str]:
+    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        images = sum(1 for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in ENDINGS)
+        what = f"{folder} has no class folders" + (f" but {images} images" if images else "")
+        raise InputError(what, LAYOUT)
+    if len(classes) == 1:
+        raise InputError(f"{folder} has one class only: {classes[0]}", "give at least two class folders")
+    return classes
+
+
+def _files(folder: Path, root: Path, classes: list[str], skipped: Counter[str]) -> FileImages:
+    paths: list[str] = []
+    labels: list[int] = []
+    here = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+    if unknown := sorted(here - set(classes)):
+        what = f"{folder} has classes that train/ lacks: {', '.join(unknown)}"
+        raise InputError(what, "add them to train/ or remove them")
+    for label, name in enumerate(classes):
+        files = sorted(_walk(folder / name, skipped)) if name in here else []
+        if not files:
+            raise InputError(f"the class folder {folder / name} has no images", "add images or remove the folder")
+        paths += [str(file.relative_to(root)) for file in files]
+        labels += [label] * len(files)
+    return FileImages(root, tuple(paths), np.array(labels, dtype=np.int64))
+
+
+def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """Yield image files; links to folders are not followed, so that no loop and no foreign file comes in."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path), skipped)
+        elif entry.is_file():
+            ending = Path(entry.name).suffix.lower()
+            if ending in ENDINGS:
+                yield Path(entry.path)
+            else:
+                skipped[ending] += 1

@@ -1,0 +1,135 @@
+"""The LightningDataModule: a source, prepared and read in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any, TypedDict
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tlx.data.order import Key, Order
+from tlx.data.source import Images, Source
+from tlx.data.transforms import Augment, Draw, Prepare
+from tlx.errors import InputError
+
+
+class Batch(TypedDict):
+    """Images (N, 3, S, S) float32, labels (N,) int64, their indices in the split (N,) int64."""
+
+    image: torch.Tensor
+    label: torch.Tensor
+    index: torch.Tensor
+
+
+class Views(Dataset[dict[str, Any]]):
+    """A split's images as tensors: prepared as for testing, or drawn at random for training."""
+
+    def __init__(self, images: Images, prepare: Prepare, draw: Draw | None = None) -> None:
+        self.images = images
+        self.prepare = prepare
+        self.draw = draw
+
+    def __len__(self) -> int:
+        return len(self.images.labels)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, index = key
+        image = self.images.read(index)
+        tensor = self.draw(image, epoch, index) if self.draw else self.prepare(image)
+        return {"image": tensor, "label": int(self.images.labels[index]), "index": index}
+
+
+class ImageModule(pl.LightningDataModule):
+    """Hands a source to Lightning. ``batch_size`` counts all processes together."""
+
+    def __init__(
+        self,
+        source: Source,
+        prepare: Prepare,
+        augment: Augment,
+        batch_size: int,
+        workers: int | None,
+        balance: str,
+        seed: int,
+        place: tuple[int, int] = (0, 1),
+    ) -> None:
+        super().__init__()
+        self.place = place  # (rank, world)
+        self.source = source
+        self.prepare = prepare
+        self.draw = Draw(prepare, augment, seed)
+        self.batch_size = batch_size
+        self.workers = _workers(source) if workers is None else workers
+        self.balance = balance
+        self.seed = seed
+        self.order: Order | None = None
+        self._start = (0, 0)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return the training loader, which goes on where a loaded checkpoint stopped."""
+        self.order = Order(self.source.train.labels, self.batch_size, self.seed, self.balance == "sampler", *self.place)
+        # Lightning opens the first iterator before it tells the epoch: say it here, or epoch 0's order is replayed.
+        self.order.start, self.order.epoch = self._start, self._start[0]
+        views = Views(self.source.train, self.prepare, self.draw)
+        return self._loader(views, batch_sampler=self.order, persistent_workers=self.workers > 0)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation loader."""
+        return self.plain_loader("val")
+
+    def plain_loader(self, split: str) -> DataLoader[Any]:
+        """Return a loader over a split in its own order, prepared as for testing, shared out over processes."""
+        images = self.source.split(split)
+        rank, world = self.place
+        keys = [(0, index) for index in range(rank, len(images.labels), world)]
+        return self._loader(Views(images, self.prepare), sampler=keys, batch_size=max(1, self.batch_size // world))
+
+    def class_weights(self, solving: bool = False) -> torch.Tensor | None:
+        """Return weights (num_classes,) that give every class the same say in the loss, or None.
+
+        A solver draws no batches: for it, a balanced sampler is the same as weights.
+        """
+        if self.balance == "none" or (self.balance == "sampler" and not solving):
+            return None
+        counts = np.bincount(self.source.train.labels, minlength=len(self.source.classes))
+        if not counts.all():
+            empty = self.source.classes[int(np.argmin(counts))]
+            raise InputError(f"class {empty!r} has no training image", "add images or use data.balance=none")
+        return torch.tensor(counts.sum() / (len(counts) * counts), dtype=torch.float32)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the training data was read: the epoch, and how many of its batches are done."""
+        trainer = self.trainer
+        assert trainer is not None
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        whole = done >= trainer.num_training_batches
+        return {"epoch": trainer.current_epoch + whole, "batches": 0 if whole else done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over how far the training data was read."""
+        self._start = (int(state_dict["epoch"]), int(state_dict["batches"]))
+
+    def _loader(self, views: Views, **how: Any) -> DataLoader[Any]:
+        return DataLoader(
+            views,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_quiet if self.workers else None,
+            **how,
+        )
+
+
+def _workers(source: Source) -> int:
+    """Images in memory cost less to prepare than to send between processes; files are decoded beside the training."""
+    return 0 if source.in_memory else min(8, os.cpu_count() or 1)
+
+
+def _quiet(_: int) -> None:
+    """Leave signals to the main process: it saves the state and then ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,52 @@
+"""From a data group's config to its source."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from tlx.config.groups import DigitsData, FolderData, LettersData, PatchesData
+from tlx.data.builtin import digits, letters, patches
+from tlx.data.builtin.drawn import Drawn
+from tlx.data.folder import open_folder
+from tlx.data.source import SPLITS, ArrayImages, Source
+
+AnyData = FolderData | DigitsData | LettersData | PatchesData
+
+
+def open_source(config: AnyData, seed: int) -> Source:
+    """Open a source; built-in sets are drawn from the seed.
+
+    Raises:
+        InputError: Whatever is wrong with the user's images, named.
+    """
+    if isinstance(config, FolderData):
+        return open_folder(config, seed)
+    if isinstance(config, DigitsData):
+        return _digits(seed, config.per_class)
+    counts = (config.per_class, config.val_per_class, config.test_per_class)
+    if isinstance(config, LettersData):
+        return _letters(seed, config.script, *counts)
+    return _patches(seed, *counts, config.rotate)
+
+
+# A sweep draws each set once: the last few are kept for its next runs.
+
+
+@lru_cache(maxsize=2)
+def _digits(seed: int, per_class: int) -> Source:
+    return _source("digits", digits.draw(seed, per_class))
+
+
+@lru_cache(maxsize=1)
+def _letters(seed: int, script: str, per_class: int, val: int, test: int) -> Source:
+    return _source(script, letters.draw(seed, script, per_class, val, test))
+
+
+@lru_cache(maxsize=2)
+def _patches(seed: int, per_class: int, val: int, test: int, rotate: bool) -> Source:
+    return _source("patches", patches.draw(seed, per_class, val, test, rotate))
+
+
+def _source(origin: str, drawn: Drawn) -> Source:
+    train, val, test = (ArrayImages(f"{origin}/{s}", drawn.images[s], drawn.labels[s]) for s in SPLITS)
+    return Source(drawn.classes, train, val, test, in_memory=True)

@@ -1,0 +1,65 @@
+"""Transforms: how an image becomes the network's input, for testing and for training."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from tlx.config.groups import LightAugment, NoAugment, StandardAugment
+from tlx.randomness import seed_for
+
+Augment = NoAugment | LightAugment | StandardAugment
+
+
+class Prepare:
+    """Resize the short side, crop the centre, scale to [0, 1], normalise: an image to a tensor (3, S, S) float32."""
+
+    def __init__(
+        self, image_size: int, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str, crop: float
+    ) -> None:
+        self.image_size = image_size
+        self.resized = round(image_size / crop)
+        self.mode = v2.InterpolationMode(interpolation)
+        self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
+        self.std = torch.tensor(std).view(-1, 1, 1) * 255
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        """Prepare one image."""
+        sized = v2.functional.resize(image, [self.resized], interpolation=self.mode)
+        return self.normalise(v2.functional.center_crop(sized, [self.image_size]))
+
+    def normalise(self, image: Image.Image) -> torch.Tensor:
+        """Turn an image of the right size into normalised pixels."""
+        pixels: torch.Tensor = v2.functional.pil_to_tensor(image)
+        return (pixels - self.mean) / self.std
+
+
+class Draw:
+    """A random view of an image: a function of (seed, epoch, index) and of nothing else."""
+
+    def __init__(self, prepare: Prepare, augment: Augment, seed: int) -> None:
+        self.prepare = prepare
+        self.seed = seed
+        self.steps: list[v2.Transform] = []
+        if not isinstance(augment, NoAugment):
+            scale, ratio = tuple(augment.scale), tuple(augment.ratio)
+            self.steps.append(v2.RandomResizedCrop(prepare.image_size, scale, ratio, prepare.mode))
+        if isinstance(augment, StandardAugment):
+            self.steps.append(v2.RandomHorizontalFlip(augment.flip))
+            self.steps.append(v2.ColorJitter(augment.jitter, augment.jitter, augment.jitter))
+
+    def __call__(self, image: Image.Image, epoch: int, index: int) -> torch.Tensor:
+        """Prepare the view of one image in one epoch."""
+        if not self.steps:
+            return self.prepare(image)
+        # The CPU's generator alone: torch.manual_seed asks every kind of device, which costs as much as the transforms.
+        generator = torch.default_generator
+        state = generator.get_state()
+        generator.manual_seed(seed_for(self.seed, "augment", epoch, index))
+        try:
+            for step in self.steps:
+                image = step(image)
+        finally:
+            generator.set_state(state)
+        return self.prepare.normalise(image)

@@ -1,0 +1,84 @@
+"""What stands on the command line, made ready for Hydra: the verb taken off, paths quoted, mistakes named."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from pathlib import Path
+
+from tlx.config.check import members, path_keys
+from tlx.config.roots import ROOTS
+from tlx.errors import InputError, nearest
+
+VERBS = tuple(ROOTS)
+PLAIN = re.compile(r"[\w./@%+-]+", re.ASCII)  # values that Hydra's grammar takes as they are
+EXTENDABLE = ("run", "trainer.max_epochs")  # what `resume` takes
+
+
+def split_verb(words: list[str]) -> tuple[str, list[str]]:
+    """Take the verb off: the first word that is one, else ``train``.
+
+    Raises:
+        InputError: A first word that is neither a verb nor an override nor a flag.
+    """
+    if not words:
+        return "train", []
+    if words[0] in VERBS:
+        return words[0], words[1:]
+    if "=" not in words[0] and not words[0].startswith(("-", "~", "+")):
+        raise InputError(f"unknown verb {words[0]!r}", nearest(words[0], VERBS))
+    return "train", words
+
+
+def prepare(verb: str, words: list[str]) -> list[str]:
+    """Quote paths, expand ``~``, and refuse what Hydra would misread.
+
+    Raises:
+        InputError: A list for a single-choice group, a bare word, an override that ``resume`` cannot take.
+    """
+    paths = {*path_keys(ROOTS[verb]), "hydra.run.dir", "hydra.sweep.dir"}
+    groups = groups_of(verb)
+    sweeping = any(word in ("-m", "--multirun") for word in words)
+    flags_with_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--info",
+                        "-i", "--package", "-p", "--experimental-rerun", "--shell-completion"}  # fmt: skip
+    ready = []
+    previous = ""
+    for word in words:
+        value_of_flag, previous = previous in flags_with_value, word
+        key, equals, value = word.partition("=")
+        if word.startswith("-") or value_of_flag:
+            ready.append(word)
+            continue
+        if not equals:
+            if not word.startswith(("~", "+")):
+                raise InputError(f"{word!r} is no override", f"write KEY=VALUE, or a verb first: {', '.join(VERBS)}")
+            ready.append(word)
+            continue
+        name = key.lstrip("+~")
+        if name in groups and value.startswith("["):
+            raise InputError(f"{word} gives several options to the group {name}", f"give one, or sweep: -m {name}=a,b")
+        if verb == "resume" and name not in EXTENDABLE and not name.startswith("hydra"):
+            what = f"{name} cannot be changed when a run goes on"
+            raise InputError(what, f"start a new run, or extend this one: {EXTENDABLE[1]}=N")
+        ready.append(f"{key}={_quoted(value, sweeping)}" if name in paths else word)
+    return ready
+
+
+def groups_of(verb: str) -> list[str]:
+    """List the config groups of a verb."""
+    root = ROOTS[verb]
+    hints = typing.get_type_hints(root)
+    groups = [f.name for f in dataclasses.fields(root) if members(hints[f.name])]
+    return [*groups, "case"] if verb in ("train", "inspect", "pretrain") else groups
+
+
+def _quoted(value: str, sweeping: bool) -> str:
+    if value[:1] in "'\"" or "${" in value or value in ("", "null", "???"):
+        return value
+    if sweeping and "," in value:
+        return ",".join(_quoted(part, False) for part in value.split(","))
+    expanded = str(Path(value).expanduser()) if value.startswith("~") else value
+    if PLAIN.fullmatch(expanded):
+        return expanded
+    return "'" + expanded.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,48 @@
+"""From Hydra's exceptions to one line that names the word, the nearest right one, and the list."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+
+from tlx.config.check import members
+from tlx.config.roots import ROOTS
+from tlx.door.arguments import groups_of
+from tlx.errors import InputError, TlxError, nearest
+
+
+def explain(error: BaseException, verb: str) -> TlxError:
+    """Say what is wrong with the command line or the config files."""
+    if isinstance(error, TlxError):
+        return error
+    options = getattr(error, "options", None)
+    missing = getattr(error, "missing_cfg_file", None)
+    if missing and options is not None:
+        group, _, option = str(missing).rpartition("/")
+        known = [name for name in options if not name.startswith("_")]
+        return InputError(f"unknown option {group}={option}", nearest(option, known))
+    text = str(error)
+    if found := re.search(r"Could not override '([^']*)'", text):
+        return _unknown(found[1], verb)
+    if override := getattr(error, "override", None):
+        return InputError(f"cannot read the override {override!r}", "write KEY=VALUE; quote values: KEY='\"a, b\"'")
+    if found := re.search(r"full_key: (\S+)", text):
+        return InputError(f"{found[1]}: {text.splitlines()[0]}", "see python -m tlx --help")
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    return InputError(first.strip().rstrip("."), "see python -m tlx --help")
+
+
+def _unknown(key: str, verb: str) -> InputError:
+    groups = groups_of(verb)
+    root = ROOTS[verb]
+    top = [f.name for f in dataclasses.fields(root)]
+    group, _, rest = key.partition(".")
+    if not rest or group not in top:
+        return InputError(f"unknown key or group {key!r}", nearest(group, dict.fromkeys([*groups, *top])))
+    hint = typing.get_type_hints(root)[group]
+    fields = dict.fromkeys(f.name for kind in members(hint) for f in dataclasses.fields(kind) if f.name != "kind")
+    if rest in fields:
+        owners = [k.kind for k in members(hint) if rest in {f.name for f in dataclasses.fields(k)}]
+        return InputError(f"the chosen option of {group} has no {rest!r}", f"{group}={' or '.join(owners)} has")
+    return InputError(f"unknown key {key!r}", nearest(rest, fields))

@@ -1,0 +1,155 @@
+"""One job: from Hydra's config to a verb, and from whatever happens to an exit code."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from tlx import errors
+from tlx.config.check import check
+from tlx.config.roots import ROOTS
+from tlx.door.complaints import explain
+from tlx.door.processes import children_run, is_child, run_dir
+from tlx.results.console import error as say_error
+from tlx.results.log import logged
+from tlx.results.run_folder import RunFolder
+
+WRITES = ("train", "pretrain")  # verbs that make a run folder
+
+
+def run(verb: str, config: DictConfig, command: list[str]) -> int:
+    """Run one job and return its exit code; record the reason where it fails.
+
+    Raises:
+        KeyboardInterrupt: A signal ended the job, so that a sweep ends as well.
+    """
+    folder = None
+    try:
+        plain = plain_config(config, verb)
+        path = run_dir(HydraConfig.get().runtime.output_dir)
+        if verb in WRITES:
+            folder = RunFolder(path)
+            _start_writing(folder, plain, verb)
+        with logged(folder.log if folder else None):
+            try:
+                _dispatch(verb, plain, folder, shlex.join(["python", "-m", "tlx", *command]))
+            except Exception:
+                logging.getLogger("tlx").exception("the job failed")
+                raise
+        return errors.EXIT_DONE
+    except BaseException as error:
+        code, message = judge(error, verb)
+        if folder is not None and not is_child() and not folder.result.exists():
+            _record(folder, message, code)
+        if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
+            traceback.print_exception(error)
+            message = f"this is a bug in tlx: {message}; please report it with the lines above"
+        if not is_child():
+            say_error(message)
+        if code in (errors.EXIT_SIGINT, errors.EXIT_SIGTERM) and HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise KeyboardInterrupt(code) from None
+        return code
+
+
+def plain_config(config: DictConfig, verb: str) -> dict[str, Any]:
+    """Return the plain config, every interpolation left in place that reads the environment."""
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    try:
+        resolved: Any = OmegaConf.to_container(config, resolve=True)
+    except Exception as error:
+        raise explain(error, verb) from None
+    plain: dict[str, Any] = _keep_environment(raw, resolved)
+    choice = HydraConfig.get().runtime.choices.get("case")
+    return {"case": choice, **plain} if "backbone" in plain else plain
+
+
+def _keep_environment(raw: Any, resolved: Any) -> Any:
+    if isinstance(raw, Mapping) and isinstance(resolved, Mapping):
+        return {key: _keep_environment(raw[key], resolved[key]) for key in resolved}
+    return raw if isinstance(raw, str) and "${oc.env:" in raw else resolved
+
+
+def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
+    """Check the config before anything heavy is imported, then make the folder."""
+    _checked(verb, plain)
+    if verb == "train" and plain.get("case") is None:
+        raise errors.InputError("train needs a case", "case=small_similar, small_different, large_similar or "
+                                "large_different; python -m tlx explains them")
+    if not is_child():
+        RunFolder.create(folder.path, plain)
+
+
+def _checked(verb: str, plain: dict[str, Any]) -> Any:
+    resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
+    return check(resolved, ROOTS[verb])
+
+
+def _dispatch(verb: str, plain: dict[str, Any], folder: RunFolder | None, command: str) -> None:
+    started = time.monotonic()
+    config = _checked(verb, plain)
+    module = importlib.import_module(f"tlx.verbs.{verb}")  # torch comes with it
+    from tlx.results.clock import Clock
+
+    clock = Clock(started, time.monotonic() - started)
+    overrides = list(HydraConfig.get().overrides.task)
+    with children_run(verb, overrides, folder.path if folder else Path.cwd()):
+        if verb == "resume":
+            module.resume(config, clock, command)
+        elif folder is not None:
+            getattr(module, verb)(config, folder, clock, command)
+        else:
+            getattr(module, verb)(config)
+
+
+def judge(error: BaseException, verb: str) -> tuple[int, str]:
+    """Return the exit code of an exception, and its message."""
+    if isinstance(error, errors.TlxError):
+        return error.exit_code, _last_line(error)
+    if isinstance(error, KeyboardInterrupt):
+        return errors.EXIT_SIGINT, "interrupted; the last saved state stands"
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else errors.EXIT_BUG
+        return code or errors.EXIT_BUG, f"something called sys.exit({error.code!r})"
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return errors.EXIT_MACHINE, "out of memory; lower data.batch_size, or use trainer.precision=bf16-mixed"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
+        return errors.EXIT_MACHINE, f"{error.strerror}: {error.filename}; free space or choose hydra.run.dir=PATH"
+    return errors.EXIT_BUG, f"{type(error).__name__}: {_last_line(error)}"
+
+
+def _last_line(error: BaseException) -> str:
+    """Take the message; one that a data worker wrapped in its own traceback stands on the last line."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+
+
+def _record(folder: RunFolder, message: str, code: int) -> None:
+    """Record a failure for the sweep's comparison; a folder that cannot be written keeps its silence."""
+    try:
+        if HydraConfig.get().mode == RunMode.RUN and not folder.config.exists():
+            _clear(folder.path)  # nothing began: a folder that holds nothing is clutter
+        else:
+            folder.fail(message, code)
+    except (errors.TlxError, OSError):
+        print(f"tlx: {folder.path} cannot be written", file=sys.stderr)  # noqa: T201
+
+
+def _clear(path: Path) -> None:
+    """Remove what Hydra made for a job that never began, and nothing else."""
+    for file in ("config.yaml", "hydra.yaml", "overrides.yaml"):
+        (path / ".hydra" / file).unlink(missing_ok=True)
+    for folder in (path / ".hydra", path):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,67 @@
+"""The errors a user can cause, and the exit code each ends the program with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+EXIT_DONE = 0
+EXIT_BUG = 1
+EXIT_INPUT = 2
+EXIT_MACHINE = 3
+EXIT_NUMERICAL = 4
+EXIT_SIGINT = 130
+EXIT_SIGTERM = 143
+
+
+class TlxError(Exception):
+    """Something a person can mend. Prints as ``tlx: error: WHAT; HOW TO MEND IT``, never with a traceback."""
+
+    exit_code = EXIT_INPUT
+
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(f"{what}; {mend}" if mend else what)
+        self.what = what
+        self.mend = mend
+
+
+class InputError(TlxError):
+    """The user's input: a config value, a file, a folder."""
+
+
+class MachineError(TlxError):
+    """The machine: disk, memory, permission."""
+
+    exit_code = EXIT_MACHINE
+
+
+class NumericalError(TlxError):
+    """A loss that is NaN or infinite."""
+
+    exit_code = EXIT_NUMERICAL
+
+
+class FrozenMovedError(TlxError):
+    """A frozen tensor changed during training: a bug in tlx or in the network's own code."""
+
+    exit_code = EXIT_BUG
+
+
+class Interrupted(TlxError):
+    """A signal ended the run after its state was saved."""
+
+    def __init__(self, signal_name: str, resume_command: str) -> None:
+        super().__init__(f"interrupted by {signal_name}, the state is saved", f"go on with: {resume_command}")
+        self.exit_code = EXIT_SIGINT if signal_name == "SIGINT" else EXIT_SIGTERM
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say the nearest known word and the list: ``did you mean 'x'? one of: w, x, y``.
+
+    The list ends with an ellipsis after thirty words, so that a thousand backbones do not fill the terminal.
+    """
+    words = list(known)
+    close = get_close_matches(word.lower(), words, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    shown = ", ".join(words[:30]) + (", ..." if len(words) > 30 else "")
+    return f"{hint}one of: {shown}"

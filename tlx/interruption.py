@@ -1,0 +1,56 @@
+"""Signals: noted at once, acted on where the state can be saved."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from tlx.errors import Interrupted
+
+
+class Interruption:
+    """Remembers the first SIGINT or SIGTERM; a second one ends the process at once.
+
+    While ``deferred``, the training loop asks :attr:`signal_name` between batches; otherwise the signal raises
+    :class:`~tlx.errors.Interrupted` where it finds the program.
+    """
+
+    def __init__(self, resume_command: str) -> None:
+        self.resume_command = resume_command
+        self.signal_name: str | None = None
+        self.since: float | None = None
+        self.deferred = False
+
+    def error(self) -> Interrupted:
+        """Return the exception that ends the run."""
+        return Interrupted(self.signal_name or "a signal", self.resume_command)
+
+    def _noted(self, number: int, _: FrameType | None) -> None:
+        if self.signal_name is not None:
+            raise KeyboardInterrupt
+        self.signal_name = signal.Signals(number).name
+        self.since = time.monotonic()
+        if not self.deferred:
+            raise self.error()
+
+    @contextmanager
+    def watch(self) -> Iterator[Interruption]:
+        """Handle signals inside the block, and hand them back to whoever had them."""
+        before = {number: signal.signal(number, self._noted) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def defer(self) -> Iterator[None]:
+        """Let the training loop choose the moment."""
+        self.deferred = True
+        try:
+            yield
+        finally:
+            self.deferred = False

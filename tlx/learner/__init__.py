@@ -1,0 +1,1 @@
+"""Learner: training by gradient descent through Lightning."""

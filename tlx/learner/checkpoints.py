@@ -1,0 +1,145 @@
+"""Checkpoints: the last state, to go on from; the best weights, to keep; and the history that both are judged by."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
+
+from tlx.config.groups import Callbacks
+from tlx.interruption import Interruption
+from tlx.learner.learner import Learner
+from tlx.storage import read_checkpoint, write_checkpoint, write_tensors, write_text
+
+PATIENCE_AFTER_SIGNAL_S = 5.0  # how long a validation may go on before an interrupted run ends without its result
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes checkpoints whole or not at all, and reads them without running code.
+
+    Lightning's own writer goes through ``TMPDIR``: on another filesystem it tears files, on a full disk it destroys
+    the old one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint."""
+        write_checkpoint(Path(path), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        """Read a checkpoint of plain tensors and types to the CPU, whatever Lightning asks for."""
+        content: dict[str, Any] = read_checkpoint(Path(path))
+        return content
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class Checkpoints(pl.Callback):
+    """Saves ``last.ckpt`` after every epoch, every so many seconds and on a signal; ``best.safetensors`` when better.
+
+    What is best and when to stop early are functions of the history, which is part of the checkpoint.
+    """
+
+    def __init__(self, folder: Path, config: Callbacks, interruption: Interruption) -> None:
+        self.folder = folder
+        self.config = config
+        self.interruption = interruption
+        self.history: list[dict[str, float]] = []
+        self.saved_at = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the history."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the history."""
+        self.history = [dict(row) for row in state_dict["history"]]
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The first epoch whose validation is best by the monitored metric."""
+        merits = [self._merit(row) for row in self.history]
+        return merits.index(max(merits)) if merits else None
+
+    @property
+    def stops(self) -> bool:
+        """Whether the monitored metric has not improved for as long as early stopping waits."""
+        patience, delta = self.config.early_stopping.patience, self.config.early_stopping.min_delta
+        if patience is None or not self.history:
+            return False
+        best, since = -math.inf, 0
+        for row in self.history:
+            better = self._merit(row) > best + delta
+            best, since = (self._merit(row), 0) if better else (best, since + 1)
+        return since >= patience
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once when the history already says so."""
+        self.saved_at = time.monotonic()
+        trainer.should_stop = trainer.should_stop or self.stops
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when it is time; save and end when a signal came.
+
+        Not after an epoch's last batch: Lightning, resumed from there, would leave out the epoch's validation.
+        """
+        if batch_idx + 1 >= trainer.num_training_batches:
+            return
+        interrupted = self._everywhere(trainer, self.interruption.signal_name is not None)
+        due = time.monotonic() - self.saved_at > self.config.checkpoint.every_seconds
+        if interrupted or self._everywhere(trainer, due):
+            self._save(trainer)
+        if interrupted:
+            raise self.interruption.error()
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """End a long validation when a signal came; the last saved state stands, and nothing of it is lost."""
+        since = self.interruption.since
+        waited = since is not None and time.monotonic() - since > PATIENCE_AFTER_SIGNAL_S
+        if self._everywhere(trainer, waited):
+            raise self.interruption.error()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch, keep the weights if they are the best, save, and stop early when it is time."""
+        assert isinstance(pl_module, Learner)
+        rates = {f"lr/{group['name']}": float(group["lr"]) for group in trainer.optimizers[0].param_groups}
+        self.history.append({"epoch": trainer.current_epoch, **pl_module.finish_epoch(), **rates})
+        if trainer.is_global_zero:
+            if self.best_epoch == len(self.history) - 1:
+                write_tensors(self.folder / "checkpoints" / "best.safetensors", pl_module.network.state_dict())
+            write_text(self.folder / "metrics.csv", table(self.history))
+        self._save(trainer)
+        if self._everywhere(trainer, self.interruption.signal_name is not None):
+            raise self.interruption.error()
+        trainer.should_stop = trainer.should_stop or self.stops
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.folder / "checkpoints" / "last.ckpt")
+        self.saved_at = time.monotonic()
+
+    def _merit(self, row: dict[str, float]) -> float:
+        monitor = self.config.checkpoint.monitor
+        value = row[f"val/{monitor}"]
+        return -value if monitor == "loss" else value
+
+    @staticmethod
+    def _everywhere(trainer: pl.Trainer, here: bool) -> bool:
+        """Agree over all processes, so that they save and end together."""
+        return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
+
+
+def table(rows: list[dict[str, float]]) -> str:
+    """Render rows as CSV; columns that a row lacks stay empty."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [",".join(columns)]
+    lines += [",".join("" if name not in row else f"{row[name]:.8g}" for name in columns) for row in rows]
+    return "\n".join(lines) + "\n"
+
+

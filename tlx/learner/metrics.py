@@ -1,0 +1,50 @@
+"""Metrics of a classifier, all from torchmetrics; fractions, not percent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
+
+
+def scores(num_classes: int) -> MetricCollection:
+    """Create the numbers that every table shows.
+
+    ``accuracy`` counts images alike, ``balanced_accuracy`` classes alike (the mean recall); ``macro_f1`` is the mean F1
+    of the classes; ``top5`` exists where there are more than five classes.
+    """
+    metrics: dict[str, Metric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+        "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro"),
+        "macro_f1": MulticlassF1Score(num_classes, average="macro"),
+    }
+    if num_classes > 5:
+        metrics["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
+    return MetricCollection(metrics)
+
+
+def measure(logits: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> dict[str, Any]:
+    """Measure predictions: logits (N, K) and labels (N,).
+
+    Returns the numbers of :func:`scores`, ``loss`` (mean cross entropy, nats), ``calibration_error`` (expected
+    calibration error over 15 bins; Guo et al., 2017), ``per_class_accuracy`` by class name, and ``confusion_matrix``
+    (rows: true classes).
+    """
+    count = len(classes)
+    predicted = logits.float().softmax(1)
+    measured: dict[str, Any] = {"loss": float(F.cross_entropy(logits.float(), labels))}
+    measured |= {name: float(value) for name, value in scores(count)(predicted, labels).items()}
+    measured["calibration_error"] = float(MulticlassCalibrationError(count, n_bins=15, norm="l1")(predicted, labels))
+    matrix = MulticlassConfusionMatrix(count)(predicted, labels)
+    recall = matrix.diag() / matrix.sum(1).clamp(min=1)
+    measured["per_class_accuracy"] = dict(zip(classes, recall.tolist(), strict=True))
+    measured["confusion_matrix"] = matrix.tolist()
+    return measured

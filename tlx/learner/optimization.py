@@ -1,0 +1,61 @@
+"""Optimisation: parameter groups, their learning rates, and the schedule, all of them explicit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from tlx.config.groups import SGD, AdamW, ConstantSchedule, CosineSchedule
+from tlx.network.freeze import trained
+from tlx.network.network import Network
+
+Optimizer = AdamW | SGD
+Schedule = CosineSchedule | ConstantSchedule
+
+
+def parameter_groups(network: Network, optimizer: Optimizer, epochs: int) -> list[dict[str, Any]]:
+    """Group all parameters that train in any epoch: trunk and head, with and without weight decay.
+
+    Every group exists from the start, so that a schedule and a checkpoint know it; its learning rate is base times
+    multiple, written out. Biases, norms and what the architecture asks for are not decayed.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    ever = frozenset().union(*(trained(network.freeze, names, epoch) for epoch in range(epochs)))
+    spared = getattr(network.trunk.model, "no_weight_decay", set)()
+    groups: dict[str, dict[str, Any]] = {}
+    for name, parameter in network.named_parameters():
+        if name not in ever:
+            continue
+        part = name.split(".")[0]
+        decayed = parameter.ndim > 1 and name.removeprefix("trunk.model.") not in spared
+        group = groups.setdefault(
+            f"{part}/{'decayed' if decayed else 'plain'}",
+            {
+                "params": [],
+                "lr": optimizer.lr * (optimizer.head_multiple if part == "head" else 1.0),
+                "weight_decay": optimizer.weight_decay if decayed else 0.0,
+            },
+        )
+        group["params"].append(parameter)
+    return [{"name": name, **group} for name, group in groups.items()]
+
+
+def make_optimizer(groups: list[dict[str, Any]], config: Optimizer) -> torch.optim.Optimizer:
+    """Create the optimizer over groups that carry their own learning rate and weight decay."""
+    if isinstance(config, AdamW):
+        return torch.optim.AdamW(groups, betas=(config.betas[0], config.betas[1]))
+    return torch.optim.SGD(groups, momentum=config.momentum, nesterov=config.nesterov and config.momentum > 0)
+
+
+def factor(schedule: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """Return what the learning rates are multiplied by at a step: a function of the step alone."""
+    warmup = schedule.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if isinstance(schedule, ConstantSchedule):
+        return 1.0
+    total = steps_per_epoch * epochs
+    done = min(1.0, (step - warmup) / max(1.0, total - warmup))
+    return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,0 +1,52 @@
+"""From the trainer's config to a Lightning trainer: devices, precision, processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from tlx.config.groups import Trainer
+from tlx.errors import InputError
+from tlx.learner.checkpoints import AtomicCheckpointIO
+
+PRECISIONS = {"32": "32-true"}
+
+
+def make_trainer(config: Trainer, folder: Path | None = None, tensorboard: bool = False) -> pl.Trainer:
+    """Create a Lightning trainer that prints, saves and logs nothing by itself.
+
+    Raises:
+        InputError: Devices that this machine does not have, a precision that they do not offer.
+    """
+    logger = False
+    if tensorboard and folder is not None:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        try:
+            logger = TensorBoardLogger(folder, name="", version="tensorboard")
+        except ModuleNotFoundError:
+            raise InputError("logger=tensorboard needs TensorBoard", "pip install 'tlx[tensorboard]'") from None
+    try:
+        return pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=PRECISIONS.get(config.precision, config.precision),  # type: ignore[arg-type]
+            max_epochs=config.max_epochs,
+            accumulate_grad_batches=config.accumulate,
+            gradient_clip_val=config.gradient_clip,
+            default_root_dir=folder,
+            plugins=[AtomicCheckpointIO()],
+            logger=logger,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # the order of the data is ours
+            num_sanity_val_steps=0,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        asked = f"trainer.accelerator={config.accelerator} devices={config.devices} precision={config.precision}"
+        raise InputError(f"{asked}: {str(error).splitlines()[0]}", "choose trainer=auto or trainer=cpu") from None

@@ -1,0 +1,1 @@
+"""Networks: a backbone, its weights, where it is cut, what is frozen, and the new head."""

@@ -1,0 +1,100 @@
+"""Backbones: timm architectures by name, and how their images are prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+import timm.data
+from torch import nn
+
+from tlx.config.groups import TimmBackbone
+from tlx.errors import InputError
+
+# These arguments of timm.create_model would load weights behind the back of `init`.
+FORBIDDEN_KWARGS = ("pretrained", "checkpoint", "cache_dir", "scriptable", "exportable", "features_only")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input: resize, centre crop, scale to [0, 1], normalise a channel.
+
+    ``image_size`` in pixels; ``crop`` is the share of the resized image's side that the crop keeps.
+    """
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop: float
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its classifier, how its images are prepared, and its parameter count with the classifier."""
+
+    model: nn.Module
+    preprocessing: Preprocessing
+    parameters: int
+
+
+def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
+    """Create a backbone with random weights.
+
+    A backbone with a fixed input size is built for ``image_size`` (pixels) where that differs from its own.
+
+    Raises:
+        InputError: An unknown name, arguments the backbone does not take, an input size it cannot take.
+    """
+    kwargs = _checked(config)
+    wanted = image_size or config.image_size
+    native = _pretrained_cfg(config.name)
+    if wanted and native.get("fixed_input_size") and wanted != native["input_size"][-1]:
+        kwargs["img_size"] = wanted
+    try:
+        model = timm.create_model(config.name, pretrained=False, **kwargs)
+    except Exception as error:  # whatever a constructor may say of arguments that it does not take
+        what = f"timm cannot build {config.name} with {kwargs}: {_first_line(error)}"
+        raise InputError(what, "check backbone.kwargs and data.image_size") from None
+    if not hasattr(model, "forward_intermediates") or not hasattr(model, "reset_classifier"):
+        raise InputError(f"backbone {config.name} offers no stages", "choose another timm model")
+    parameters = sum(p.numel() for p in model.parameters())
+    model.reset_classifier(0)
+    settings = timm.data.resolve_model_data_config(model)
+    preprocessing = Preprocessing(
+        image_size=wanted or settings["input_size"][-1],
+        mean=tuple(config.mean or settings["mean"]),
+        std=tuple(config.std or settings["std"]),
+        interpolation=config.interpolation or settings["interpolation"],
+        crop=config.crop or settings["crop_pct"],
+    )
+    return Backbone(model, preprocessing, parameters)
+
+
+def _checked(config: TimmBackbone) -> dict[str, Any]:
+    architecture = config.name.split(".")[0]
+    if not timm.is_model(architecture):
+        known = timm.list_models()
+        close = get_close_matches(architecture, known, n=3, cutoff=0.4) or known[:3]
+        raise InputError(f"unknown backbone {config.name!r}", f"the nearest timm models: {', '.join(close)}")
+    kwargs = dict(config.kwargs or {})
+    for key in kwargs:
+        if key.startswith(FORBIDDEN_KWARGS):
+            raise InputError(f"backbone.kwargs.{key} is not allowed", "weights are chosen by init=...")
+    return kwargs
+
+
+def _pretrained_cfg(name: str) -> dict[str, Any]:
+    try:
+        config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        architecture = name.split(".")[0]
+        tags = timm.list_pretrained(f"{architecture}.*")
+        raise InputError(f"unknown weights {name!r}", f"one of: {', '.join(tags)}") from None
+    return config.to_dict() if config else {}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

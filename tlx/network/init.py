@@ -1,0 +1,152 @@
+"""Init: where the trunk's weights come from, and the proof that they arrived."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tlx.config.groups import PretrainedInit, TimmBackbone
+from tlx.errors import InputError
+from tlx.storage import read_tensors
+
+HUB_TIMEOUT_S = 5.0  # an unreachable hub is told within ten seconds
+PACKAGE_WEIGHTS = "embedded.safetensors"
+
+
+def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
+    """Load pretrained weights into a cut ``model`` in place, and return the file they came from.
+
+    Only what the cut kept must be in the file; what the file holds beyond that is ignored.
+
+    Raises:
+        InputError: No file, no hub, a file that is damaged, of another architecture, or that lacks kept weights.
+    """
+    source = locate(model, backbone, init)
+    assign(model, read_tensors(source), str(source))
+    return source
+
+
+def locate(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
+    """Find the weights file: ``init.file``, else the package, else the hub's cache, else download it."""
+    if init.file is not None:
+        return Path(init.file)
+    if backbone.weights == "package":
+        return Path(str(files("tlx") / "assets" / PACKAGE_WEIGHTS))
+    settings: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
+    repository = settings.get("hf_hub_id") if backbone.weights == "hub" else None
+    if not repository:
+        raise InputError(f"no hub weights are known for {backbone.name}", "give init.file=PATH or init=scratch")
+    return _from_hub(repository, settings.get("hf_hub_filename"), init.cache)
+
+
+def _from_hub(repository: str, filename: str | None, cache: str | None) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    names = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
+    for name in names:
+        cached = try_to_load_from_cache(repository, name, cache_dir=cache)
+        if isinstance(cached, str):
+            return Path(cached)
+    return _download(repository, names, cache)
+
+
+def _download(repository: str, names: list[str], cache: str | None) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    _must_reach(constants.ENDPOINT, repository)
+    for name in names:
+        try:
+            return Path(hf_hub_download(repository, name, cache_dir=cache, etag_timeout=HUB_TIMEOUT_S))
+        except EntryNotFoundError:
+            continue
+        except Exception as error:
+            raise _out_of_reach(repository, str(error).splitlines()[0]) from None
+    raise InputError(f"the hub holds no {' or '.join(names)} for {repository}", "give init.file=PATH or init=scratch")
+
+
+def _must_reach(endpoint: str, repository: str) -> None:
+    """Probe before downloading: the hub client itself retries for minutes."""
+    import os
+    from urllib.parse import urlsplit
+
+    if constants_offline():
+        raise _out_of_reach(repository, "HF_HUB_OFFLINE is set")
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return  # the proxy resolves names; the download itself tells
+    url = urlsplit(endpoint)
+    try:
+        port = url.port or (80 if url.scheme == "http" else 443)
+        socket.create_connection((url.hostname or "", port), timeout=HUB_TIMEOUT_S).close()
+    except OSError as error:
+        raise _out_of_reach(repository, str(error)) from None
+
+
+def constants_offline() -> bool:
+    """Whether the hub client was told to stay offline."""
+    from huggingface_hub import constants
+
+    return bool(constants.HF_HUB_OFFLINE)
+
+
+def _out_of_reach(repository: str, reason: str) -> InputError:
+    return InputError(
+        f"the weights {repository} are not in the cache and the hub is out of reach ({reason})",
+        "give a file (init.file=PATH), a cache folder (init.cache=PATH), backbone=embedded, or init=scratch",
+    )
+
+
+def assign(model: nn.Module, found: Mapping[str, torch.Tensor], source: str) -> None:
+    """Copy the tensors that ``model`` needs; every one must be there, in its shape.
+
+    Raises:
+        InputError: Names what is missing or misshapen; or says that the file is of another architecture.
+    """
+    wanted = model.state_dict()
+    if _unfit(wanted, found):
+        found = _adapted(model, found)
+    if unfit := _unfit(wanted, found):
+        fitting = len(wanted) - len(unfit)
+        if fitting < 0.5 * len(wanted):
+            raise InputError(
+                f"{source} is of another architecture: {fitting} of {len(wanted)} kept tensors match; "
+                f"it begins with {_some(found)}, wanted {_some(wanted)}",
+                "choose the backbone that the file belongs to",
+            )
+        raise InputError(
+            f"{source} lacks weights inside what the cut keeps: {_some(unfit)}",
+            "cut earlier (cut=layer cut.name=..., see inspect), or give a complete file",
+        )
+    model.load_state_dict({name: found[name] if name in found else tensor for name, tensor in wanted.items()})
+
+
+def _unfit(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:
+    """List what is missing or misshapen; the batch counter of a BatchNorm influences nothing and may be absent."""
+    return [
+        name
+        for name, tensor in wanted.items()
+        if not name.endswith("num_batches_tracked") and (name not in found or found[name].shape != tensor.shape)
+    ]
+
+
+def _adapted(model: nn.Module, found: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Let timm's own filter rename keys and resize position embeddings, where the architecture has one."""
+    adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if adapt is None:
+        return found
+    try:
+        return dict(adapt(dict(found), model))
+    except Exception:  # a filter meets a file it was not written for; the plain comparison names what does not fit
+        return found
+
+
+def _some(names: Mapping[str, Any] | list[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")

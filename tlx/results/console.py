@@ -1,0 +1,80 @@
+"""What a person sees on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tlx.results.run_folder import shown
+
+SPLITS = ("train", "val", "test")
+SHOWN = {
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "macro_f1": "macro F1",
+    "calibration_error": "calibration error",
+}
+
+
+def console() -> Console:
+    """Return the console of this moment's standard output."""
+    width = None if sys.stdout.isatty() else 140  # a file has no width; tables must not be cut to a guess
+    return Console(file=sys.stdout, width=width, highlight=False)
+
+
+def say(out: Console, label: str, text: str) -> None:
+    """Print a labelled line."""
+    out.print(f"[bold]{label:<9}[/bold] {escape(text)}")
+
+
+def summary(out: Console, result: dict[str, Any]) -> None:
+    """Print what was cut, frozen and trained, how good it is, and where it is."""
+    parameters, surgery = result["parameters"], result["surgery"]
+    out.print()
+    say(out, "cut", f"{surgery['cut']}: {amount(parameters['kept'])} parameters kept, "
+        f"{amount(parameters['dropped'])} dropped")
+    frozen = f"{amount(parameters['frozen'])} parameters"
+    if parameters["frozen"]:
+        frozen += ", unmoved: fingerprints equal before and after" if result["frozen_unchanged"] else ", MOVED"
+    say(out, "frozen", frozen)
+    say(out, "trained", f"{amount(parameters['trained'])} parameters: {surgery['trained']}")
+    out.print()
+    out.print(metrics_table(result["metrics"], result["images"]))
+    seconds = result["seconds"]
+    phases = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total" and value >= 0.05)
+    say(out, "time", f"{seconds['total']:.1f} s ({phases})")
+    say(out, "folder", shown(Path(result["run_dir"])))
+
+
+def metrics_table(metrics: dict[str, Any], images: dict[str, int]) -> Table:
+    """Lay out metrics by split."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("split")
+    table.add_column("images", justify="right")
+    for title in SHOWN.values():
+        table.add_column(title, justify="right")
+    for split in SPLITS:
+        if split in metrics:
+            values = [f"{metrics[split][name]:.4f}" for name in SHOWN]
+            style = "bold green" if split == "test" else ""
+            table.add_row(split, f"{images[split]:,}", *values, style=style)
+    return table
+
+
+def amount(count: int) -> str:
+    """Write a count as a person reads it: 950, 12.3 k, 4.56 M."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
+
+
+def error(message: str) -> None:
+    """Print an error as one line (a long one wraps) on standard error."""
+    print(f"tlx: error: {message}", file=sys.stderr, flush=True)  # noqa: T201

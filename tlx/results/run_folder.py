@@ -1,0 +1,76 @@
+"""The run folder: one training and everything it leaves behind."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+from tlx.errors import InputError
+from tlx.storage import cannot_write, read_json, write_json
+
+
+class RunFolder:
+    """A run's folder: ``config.json``, ``tlx.log``, ``metrics.csv``, ``checkpoints/``, ``model/``, ``result.json``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.config = self.path / "config.json"
+        self.log = self.path / "tlx.log"
+        self.result = self.path / "result.json"
+        self.failure = self.path / "failure.json"
+        self.model = self.path / "model"
+        self.last = self.path / "checkpoints" / "last.ckpt"
+        self.best = self.path / "checkpoints" / "best.safetensors"
+
+    @classmethod
+    def create(cls, path: Path, config: dict[str, Any], fresh: bool = True) -> RunFolder:
+        """Make the folder and save the run's plain config in it.
+
+        Raises:
+            InputError: The folder already holds a run.
+            MachineError: The folder cannot be written.
+        """
+        folder = cls(path)
+        if fresh and folder.config.exists():
+            raise InputError(f"{folder.path} already holds a run", f"resume it: {folder.resume_command}")
+        try:
+            (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder.path, error) from None
+        write_json(folder.config, config)
+        return folder
+
+    @classmethod
+    def open(cls, path: str) -> RunFolder:
+        """Open an existing run.
+
+        Raises:
+            InputError: The folder holds no run.
+        """
+        folder = cls(Path(path).expanduser())
+        if not folder.config.is_file():
+            raise InputError(f"run={folder.path} holds no run", "give a folder that `train` made, with its config.json")
+        return folder
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the run's plain config."""
+        config = read_json(self.config)
+        if not isinstance(config, dict):
+            raise InputError(f"{self.config} is damaged", "run again")
+        return config
+
+    def fail(self, reason: str, exit_code: int) -> None:
+        """Record why a run failed, for the comparison of its sweep."""
+        write_json(self.failure, {"reason": reason, "exit_code": exit_code})
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with this run."""
+        return f"python -m tlx resume run={shlex.quote(shown(self.path))}"
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person would type it from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

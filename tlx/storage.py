@@ -1,0 +1,161 @@
+"""Files: written whole or not at all, read without running anything that stands in them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pickle
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from tlx.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    """Write a file atomically: a temporary file beside the target, fsync, ``os.replace``.
+
+    The temporary file stands in the target's own folder, because a rename is atomic only within a filesystem
+    (``TMPDIR`` often lies on another). A failure leaves the old file as it was and no temporary file behind.
+
+    Raises:
+        MachineError: The disk is full, the folder is read-only or missing.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            with temporary.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable, where the system can open folders."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def cannot_write(path: Path, error: OSError) -> MachineError:
+    """Say why a path cannot be written, and what to do."""
+    mend = "free some space" if error.errno == errno.ENOSPC else "choose another folder: hydra.run.dir=PATH"
+    return MachineError(f"cannot write {path}: {error.strerror or error}", mend)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically; characters that are no valid Unicode (odd file names) survive."""
+    write(path, lambda file: _discard(file.write(text.encode("utf-8", "surrogateescape"))))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data as JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as safetensors, atomically."""
+    from safetensors.torch import save
+
+    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata or {}))
+    write(path, lambda file: _discard(file.write(content)))
+
+
+def write_checkpoint(path: Path, state: Any) -> None:
+    """Write a torch checkpoint atomically."""
+    import torch
+
+    write(path, lambda file: torch.save(state, file))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no file {path}", "check the path") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}", "restore the file or run again") from None
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read a torch file of plain tensors and plain types; code in it is refused, not run.
+
+    Raises:
+        InputError: The file is missing, truncated, or holds more than plain tensors and types.
+    """
+    import torch
+
+    # torch lets this variable override even an explicit weights_only=True: a file from a stranger must not profit.
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    _must_exist(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{path} is damaged or holds more than plain tensors", "give a safetensors file, or a saved state_dict"
+        ) from None
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, AttributeError, TypeError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is truncated or no torch file ({reason})", "copy or download it again") from None
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read named tensors from safetensors or from a torch file (``{name: tensor}``, also under "state_dict", "model").
+
+    Raises:
+        InputError: The file is missing, truncated, or holds anything but plain tensors.
+    """
+    if path.suffix != ".safetensors":
+        return _tensors_of(read_checkpoint(path), path)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _must_exist(path)
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is truncated or no safetensors file ({error})", "copy or download it again") from None
+
+
+def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if isinstance(content, Mapping):
+        tensors = {str(name): tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+        if tensors:
+            return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    raise InputError(f"{path} holds no named tensors", "give a saved state_dict: {name: tensor}")
+
+
+def _must_exist(path: Path) -> None:
+    if "://" in str(path) or str(path).startswith(("http:/", "https:/")):
+        raise InputError(f"{path} is a URL", "download the file yourself and give its path")
+    if not path.is_file():
+        raise InputError(f"no file {path.absolute()}", "check the path")
+
+
+def _discard(_: object) -> None:
+    """Give a callback that returns something the type of one that does not."""

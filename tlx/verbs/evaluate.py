@@ -1,0 +1,63 @@
+"""``evaluate``: measure a finished run's network again, on its own images or on others."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from tlx.config.groups import NoAugment
+from tlx.config.roots import EvaluateConfig
+from tlx.data.module import ImageModule
+from tlx.data.open import open_source
+from tlx.data.transforms import Prepare
+from tlx.errors import InputError
+from tlx.learner.metrics import measure
+from tlx.learner.trainer import make_trainer
+from tlx.network import network as networks
+from tlx.network.inference import Classifier, predict
+from tlx.results.console import console, metrics_table, say
+from tlx.results.run_folder import RunFolder
+from tlx.verbs.resume import saved_config
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Measure the saved network on a split; print and return the metrics.
+
+    Raises:
+        InputError: No finished run, or images of other classes.
+    """
+    folder = RunFolder.open(config.run)
+    if not folder.model.is_dir():
+        raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
+    settings = saved_config(folder.read_config())
+    network, preprocessing, classes = networks.load(folder.model)
+    data = config.data or settings.data
+    source = open_source(data, settings.seed)
+    if unknown := sorted(set(source.classes) - set(classes)):
+        raise InputError(f"the run does not know the classes {', '.join(unknown)}", f"its classes: {', '.join(classes)}")
+    trainer = make_trainer(config.trainer)
+    images = ImageModule(
+        source,
+        Prepare(**asdict(preprocessing)),
+        NoAugment(),
+        data.batch_size,
+        data.workers,
+        "none",
+        settings.seed,
+        place=(trainer.global_rank, trainer.world_size),
+    )
+    logits = predict(trainer, Classifier(network), images.plain_loader(config.split))
+    labels = torch.tensor([classes.index(source.classes[k]) for k in source.split(config.split).labels])
+    metrics = {config.split: measure(logits, labels, classes)}
+    _show(trainer, folder, metrics, len(labels))
+    return metrics
+
+
+def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int) -> None:
+    if trainer.is_global_zero:
+        out = console()
+        say(out, "model", str(folder.model))
+        out.print(metrics_table(metrics, dict.fromkeys(metrics, count)))

@@ -1,0 +1,37 @@
+"""``pretrain``: train a backbone from random weights on a source task, and write its trunk for later transfers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tlx.config.roots import PretrainConfig
+from tlx.errors import InputError
+from tlx.network import network as networks
+from tlx.results.clock import Clock
+from tlx.results.console import console, say
+from tlx.results.run_folder import RunFolder
+from tlx.storage import write_json, write_tensors
+from tlx.verbs.train import train
+
+
+def pretrain(config: PretrainConfig, folder: RunFolder, clock: Clock, command: str) -> dict[str, Any]:
+    """Train as the config says, then write ``output`` (safetensors, timm's names) and, beside it, its recipe.
+
+    Raises:
+        InputError: An output that is no safetensors file, or whose folder is missing.
+    """
+    output = Path(config.output).expanduser().absolute()
+    if output.suffix != ".safetensors" or not output.parent.is_dir():
+        raise InputError(f"output={output} is no .safetensors file in an existing folder", "give output=FILE.safetensors")
+    result = train(config, folder, clock, command)
+    if not result:
+        return result
+    network, _, _ = networks.load(folder.model)
+    write_tensors(output, network.trunk.model.state_dict())
+    recipe = {key: result[key] for key in ("backbone", "metrics", "images", "seconds", "fingerprints", "versions", "config")}
+    for split in recipe["metrics"].values():
+        del split["confusion_matrix"]
+    write_json(output.with_suffix(".json"), {"command": "python -m tlx pretrain output=FILE", **recipe})
+    say(console(), "weights", f"{output}, its recipe beside it")
+    return result

@@ -1,0 +1,55 @@
+"""``resume``: go on with an interrupted run, in its own folder, with its own settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from tlx.config.check import check
+from tlx.config.roots import ResumeConfig, TrainConfig
+from tlx.errors import InputError
+from tlx.results.clock import Clock
+from tlx.results.console import console, say, summary
+from tlx.results.log import logged
+from tlx.results.run_folder import RunFolder
+from tlx.storage import read_json, write_json
+from tlx.verbs.train import train
+
+
+def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
+    """Continue the run in ``config.run`` from its last state; repeat it where none was saved.
+
+    ``trainer.max_epochs`` may grow: the schedule is then stretched over the new number of epochs.
+
+    Raises:
+        InputError: No run there, or fewer epochs than it has.
+    """
+    folder = RunFolder.open(config.run)
+    plain = folder.read_config()
+    settings = saved_config(plain)
+    out = console()
+    wanted, had = config.trainer.max_epochs, settings.trainer.max_epochs
+    if wanted is not None and wanted < had:
+        raise InputError(f"trainer.max_epochs={wanted} is less than the run's {had}", "resume can only extend a run")
+    extended = wanted is not None and wanted > had
+    if folder.result.is_file() and not extended:
+        say(out, "resume", "this run is finished; nothing is left to do")
+        result: dict[str, Any] = read_json(folder.result)
+        summary(out, result)
+        return result
+    if extended:
+        say(out, "resume", f"{had} epochs become {wanted}: the {settings.schedule.kind} schedule is stretched over {wanted}")
+        plain["trainer"]["max_epochs"] = wanted
+        settings = replace(settings, trainer=replace(settings.trainer, max_epochs=wanted))
+        write_json(folder.config, plain)
+    folder.failure.unlink(missing_ok=True)
+    with logged(folder.log):
+        return train(settings, folder, clock, command, resuming=True)
+
+
+def saved_config(plain: dict[str, Any]) -> TrainConfig:
+    """Read a run's saved plain config."""
+    resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
+    return check({key: value for key, value in resolved.items() if key != "output"}, TrainConfig)
