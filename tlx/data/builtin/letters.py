@@ -99,7 +99,7 @@ def _bent(rng: np.random.Generator, place: Floats, strength: Floats) -> Floats:
 
 
 def _coloured(rng: np.random.Generator, cover: Floats) -> NDArray[np.uint8]:
-    """Ink on paper, either way light on dark, uneven, textured and noisy: uint8 (_CHUNK, SIZE, SIZE, 3)."""
+    """Dark on light or light on dark, unevenly lit, textured and noisy: uint8 (_CHUNK, SIZE, SIZE, 3)."""
     dark = _uniform(rng, 0, 0.45)
     light = dark + np.float32(0.25) + _uniform(rng, 0, 1) * (np.float32(0.75) - dark)
     tint = (rng.random((_CHUNK, 1, 1, 2, 3), np.float32) - np.float32(0.5)) * _sometimes(rng, 0.5)[..., None, None]

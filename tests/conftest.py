@@ -1,0 +1,65 @@
+"""Small data, the real config composed and shrunk, and the command line run inside this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads cost more than they bring
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# A timm network made for tests, at 32 px, from random weights: a run takes a second.
+TINY = ("backbone=timm", "backbone.name=test_resnet", "backbone.image_size=32", "init=scratch", "trainer=cpu")
+
+
+class Answer(NamedTuple):
+    """What a command line said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def tlx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run ``python -m tlx WORDS`` in this process, in an empty folder."""
+    from tlx.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def run(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["tlx", *words])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capfd.readouterr()
+        return Answer(int(end.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Make class folders with train/ and val/: two classes that differ in colour, 12 and 6 images each."""
+    root = tmp_path / "photos"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 6)):
+        for name, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40))):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.clip(np.array(colour) + rng.integers(-40, 40, (40, 50, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index:02d}.png")
+    return root
+
+
+def runs_of(folder: Path) -> list[Path]:
+    """List the run folders below a working folder, oldest first."""
+    return sorted(path.parent for path in (folder / "outputs").rglob("config.json"))
