@@ -32,6 +32,7 @@ def pretrain(config: PretrainConfig, folder: RunFolder, clock: Clock, command: s
     recipe = {key: result[key] for key in ("backbone", "metrics", "images", "seconds", "fingerprints", "versions", "config")}
     for split in recipe["metrics"].values():
         del split["confusion_matrix"]
+    recipe["config"] = {key: value for key, value in recipe["config"].items() if key != "output"}
     write_json(output.with_suffix(".json"), {"command": "python -m tlx pretrain output=FILE", **recipe})
     say(console(), "weights", f"{output}, its recipe beside it")
     return result
