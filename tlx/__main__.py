@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from tlx import __version__
 from tlx.errors import EXIT_DONE, EXIT_SIGINT, InputError, TlxError, nearest
@@ -34,14 +35,16 @@ def run(words: list[str]) -> int:
 
         sys.stdout.write(GUIDE)
         return EXIT_DONE
-    if words == ["--version"]:
+    if "--version" in words:
         sys.stdout.write(f"tlx {__version__}\n")
         return EXIT_DONE
     from tlx.door.arguments import prepare, split_verb
 
-    words = _completing(words)
+    completing = "COMP_LINE" in os.environ and any(word.startswith("query=") for word in words)
+    words = _completing(words) if completing else words
     verb, rest = split_verb(words)
-    return _compose_and_run(verb, prepare(verb, rest), words)
+    _check_flags(rest)
+    return _compose_and_run(verb, rest if completing else prepare(verb, rest), words)
 
 
 def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int:
@@ -49,14 +52,15 @@ def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int
     from omegaconf import DictConfig
 
     from tlx.door.complaints import explain
-    from tlx.door.job import run as run_job
-    from tlx.door.sweep import finish
+    from tlx.door.sweep import finish, worst
 
-    _known_flags(overrides)
+    _check_usage(overrides)
     codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)
     def job(config: DictConfig) -> int:
+        from tlx.door.job import run as run_job  # not for --help
+
         codes.append(run_job(verb, config, command))
         return codes[-1]
 
@@ -73,7 +77,7 @@ def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int
     finally:
         sys.argv = argv
     swept = finish()
-    return max(codes, default=EXIT_DONE) if swept is None else swept
+    return worst(codes) if swept is None else swept
 
 
 def conf_folder() -> Path:
@@ -85,7 +89,7 @@ def conf_folder() -> Path:
     raise InputError(f"no configuration beside {package}", "install tlx again")
 
 
-def _known_flags(words: list[str]) -> None:
+def _check_flags(words: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
 
     known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
@@ -95,13 +99,22 @@ def _known_flags(words: list[str]) -> None:
             raise InputError(f"unknown flag {flag}", nearest(flag, [k for k in known if k.startswith("--")]))
 
 
+def _check_usage(words: list[str]) -> None:
+    from hydra._internal.utils import get_args_parser
+
+    def complain(message: str) -> NoReturn:
+        raise InputError(message, "see python -m tlx --help")
+
+    parser = get_args_parser()
+    parser.error = complain  # type: ignore[method-assign]  # its own prints a page of usage
+    parser.parse_args(words)
+
+
 def _completing(words: list[str]) -> list[str]:
     """Take the verb off the line that the shell wants completed, and offer the verbs themselves."""
-    line = os.environ.get("COMP_LINE")
-    if line is None or not any(word.startswith("query=") for word in words):
-        return words
     from tlx.door.arguments import VERBS
 
+    line = os.environ["COMP_LINE"]
     name, *typed = line.split()
     if len(typed) <= 1 and "=" not in line and not (typed and line.endswith(" ")):
         sys.stdout.write(" ".join(v for v in VERBS if v.startswith(typed[0] if typed else "")) + " ")

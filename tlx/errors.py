@@ -47,7 +47,7 @@ class FrozenMovedError(TlxError):
     exit_code = EXIT_BUG
 
 
-class Interrupted(TlxError):
+class Interrupted(TlxError):  # noqa: N818
     """A signal ended the run after its state was saved."""
 
     def __init__(self, signal_name: str, resume_command: str) -> None:
@@ -61,7 +61,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     The list ends with an ellipsis after thirty words, so that a thousand backbones do not fill the terminal.
     """
     words = list(known)
-    close = get_close_matches(word.lower(), words, n=3, cutoff=0.6)
+    begun = [known for known in words if word and known.startswith(word)]
+    close = begun[:3] or get_close_matches(word.lower(), words, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     shown = ", ".join(words[:30]) + (", ..." if len(words) > 30 else "")
     return f"{hint}one of: {shown}"

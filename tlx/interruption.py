@@ -11,6 +11,9 @@ from types import FrameType
 from tlx.errors import Interrupted
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 class Interruption:
     """Remembers the first SIGINT or SIGTERM; a second one ends the process at once.
 
@@ -39,18 +42,25 @@ class Interruption:
     @contextmanager
     def watch(self) -> Iterator[Interruption]:
         """Handle signals inside the block, and hand them back to whoever had them."""
-        before = {number: signal.signal(number, self._noted) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._noted) for number in SIGNALS}
         try:
             yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def claim(self) -> None:
+        """Take the signals back from a library that added a handler of its own."""
+        for number in SIGNALS:
+            signal.signal(number, self._noted)
+
     @contextmanager
     def defer(self) -> Iterator[None]:
-        """Let the training loop choose the moment."""
+        """Let the training loop choose the moment; a signal that came after its last question counts at the end."""
         self.deferred = True
         try:
             yield
         finally:
             self.deferred = False
+        if self.signal_name is not None:
+            raise self.error()

@@ -7,6 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
@@ -61,6 +62,16 @@ def path_keys(cls: type) -> Iterator[str]:
             yield from (f"{field.name}.{key}" for key in path_keys(member))
 
 
+def open_keys(cls: type) -> Iterator[str]:
+    """Yield the dotted keys that take any value, over every kind of every group: mappings with keys of their own."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if hints[field.name] is Any:
+            yield field.name
+        for member in members(hints[field.name]):
+            yield from (f"{field.name}.{key}" for key in open_keys(member))
+
+
 def _value(value: Any, hint: Any, limits: Mapping[str, Any], key: str) -> Any:
     if isinstance(value, str) and value == REQUIRED:
         raise InputError(f"{key} is missing", f"give it: {key}=...")
@@ -89,7 +100,7 @@ def _group(value: Any, hint: Any, options: tuple[type, ...], key: str) -> Any:
     if None in kinds:  # a nested part without kinds, such as callbacks.checkpoint
         return check(value, options[0], key)
     kind = value.get("kind")
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InputError(f"{key}.kind={kind} is not an option", nearest(str(kind), map(str, kinds)))
     return check(value, kinds[kind], key)
 
@@ -98,14 +109,18 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
     """Let OmegaConf convert, by its rules: "1e-3" becomes a float, "abc" does not, 1.5 is no int."""
     if hint is Any:
         return value
-    holder = dataclasses.make_dataclass("Holder", [("value", hint)])
     try:
-        node = OmegaConf.structured(holder(value=REQUIRED))
+        node = OmegaConf.structured(_holder(hint)(value=REQUIRED))
         node.value = value
         typed = node.value
-    except OmegaConfBaseException:
+    except (OmegaConfBaseException, OverflowError):  # 10**400 is no float
         raise InputError(f"{key}={value!r} has the wrong type", f"it takes {_spoken(hint)}") from None
     return OmegaConf.to_container(typed) if OmegaConf.is_config(typed) else typed
+
+
+@cache
+def _holder(hint: Any) -> type:
+    return dataclasses.make_dataclass("Holder", [("value", hint)])
 
 
 def _spoken(hint: Any) -> str:
@@ -124,7 +139,7 @@ def _in_range(value: Any, limits: Mapping[str, Any], key: str) -> None:
     fits = (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
     if not fits:
         bounds = (("at least", low), ("above", above), ("at most", high))
-        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        wanted = " and ".join(f"{word} {bound:.10g}" for word, bound in bounds if bound is not None)
         raise InputError(f"{key}={value} is out of range", f"it must be {wanted}")
 
 

@@ -41,13 +41,14 @@ def open_folder(config: FolderData, seed: int) -> Source:
     classes = _classes(folders["train"], skipped)
     found = {split: _files(folder, root, classes, skipped) for split, folder in folders.items()}
     notes = []
-    train = limit(found["train"], config.per_class, seed)
+    train = found["train"]
     if "val" in found and "test" not in found:
         found["test"] = found.pop("val")
         notes.append(f"{given['val'].name}/ serves as the test set")  # type: ignore[union-attr]
     if "test" not in found:
         train, found["test"] = carve(train, config.test_share, seed, "test")
         notes.append(f"{len(found['test'].labels)} images carved out as the test set")
+    train = limit(train, config.per_class, seed)  # behind the test set, which is then the same for every per_class
     if "val" not in found:
         train, found["val"] = carve(train, config.val_share, seed, "val")
         notes.append(f"{len(found['val'].labels)} training images carved out for validation")
@@ -58,11 +59,13 @@ def open_folder(config: FolderData, seed: int) -> Source:
 
 
 def _given(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+    here = [entry.name for entry in os.scandir(root) if entry.name.lower() in names and _is_dir(entry)]
+    here.sort(key=lambda name: (names.index(name.lower()), name != name.lower()))
+    return root / here[0] if here else None
 
 
 def _classes(folder: Path, skipped: Counter[str]) -> list[str]:
-    classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
+    classes = _class_folders(folder)
     if not classes:
         images = sum(1 for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in ENDINGS)
         what = f"{folder} has no class folders" + (f" but {images} images" if images else "")
@@ -72,11 +75,28 @@ def _classes(folder: Path, skipped: Counter[str]) -> list[str]:
     return classes
 
 
+def _class_folders(folder: Path) -> list[str]:
+    """List the folders in a folder; a link to one may be a class, but not a link back to where it stands."""
+    found = []
+    for entry in list(os.scandir(folder)):
+        if entry.name.startswith(".") or not _is_dir(entry):
+            continue
+        if entry.is_symlink() and folder.resolve().is_relative_to(Path(entry.path).resolve()):
+            raise InputError(f"{entry.path} links back to a folder that it stands in", "remove the link")
+        found.append(entry.name)
+    return sorted(found)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    # A link to itself is neither folder nor file: pathlib says so, where the entry raises an error.
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
+
+
 def _files(folder: Path, root: Path, classes: list[str], skipped: Counter[str]) -> FileImages:
     paths: list[str] = []
     labels: list[int] = []
-    here = {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
-    if unknown := sorted(here - set(classes)):
+    here = _class_folders(folder)
+    if unknown := [name for name in here if name not in classes]:
         what = f"{folder} has classes that train/ lacks: {', '.join(unknown)}"
         raise InputError(what, "add them to train/ or remove them")
     for label, name in enumerate(classes):
@@ -95,7 +115,7 @@ def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path), skipped)
-        elif entry.is_file():
+        elif Path(entry.path).is_file() if entry.is_symlink() else entry.is_file():
             ending = Path(entry.name).suffix.lower()
             if ending in ENDINGS:
                 yield Path(entry.path)

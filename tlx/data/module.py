@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,6 +18,9 @@ from tlx.data.order import Key, Order
 from tlx.data.source import Images, Source
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
+
+
+LAST_SAVE_S = 30
 
 
 class Batch(TypedDict):
@@ -41,6 +47,29 @@ class Views(Dataset[dict[str, Any]]):
         image = self.images.read(index)
         tensor = self.draw(image, epoch, index) if self.draw else self.prepare(image)
         return {"image": tensor, "label": int(self.images.labels[index]), "index": index}
+
+
+class Loader(DataLoader[Any]):
+    """A DataLoader whose workers can be ended at any moment, also when an exception keeps its iterator alive."""
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        _iterators.add(iterator)
+        return iterator
+
+
+_iterators: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@contextmanager
+def ending_workers() -> Iterator[None]:
+    """End every worker process that the block leaves behind: they ignore signals, so nobody else would."""
+    try:
+        yield
+    finally:
+        for iterator in list(_iterators):
+            if shutdown := getattr(iterator, "_shutdown_workers", None):
+                shutdown()
 
 
 class ImageModule(pl.LightningDataModule):
@@ -114,7 +143,7 @@ class ImageModule(pl.LightningDataModule):
         self._start = (int(state_dict["epoch"]), int(state_dict["batches"]))
 
     def _loader(self, views: Views, **how: Any) -> DataLoader[Any]:
-        return DataLoader(
+        return Loader(
             views,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
@@ -129,7 +158,10 @@ def _workers(source: Source) -> int:
 
 
 def _quiet(_: int) -> None:
-    """Leave signals to the main process: it saves the state and then ends its workers."""
+    """Leave signals to the main process, which saves the state and then ends its workers.
+
+    A worker that is told to end and hears nothing more for as long as a save may take ends by itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_SAVE_S))
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
 from tlx.data.folder import open_folder
 from tlx.data.source import SPLITS, ArrayImages, Source
+from tlx.errors import InputError
 
 AnyData = FolderData | DigitsData | LettersData | PatchesData
 
@@ -21,6 +22,15 @@ def open_source(config: AnyData, seed: int) -> Source:
     """
     if isinstance(config, FolderData):
         return open_folder(config, seed)
+    try:
+        return _open_builtin(config, seed)
+    except ValueError as error:
+        raise InputError(f"data.{error}", "see the data option's own file under conf/data") from None
+    except FileNotFoundError as error:
+        raise InputError(str(error), "install scikit-image and scikit-learn again") from None
+
+
+def _open_builtin(config: DigitsData | LettersData | PatchesData, seed: int) -> Source:
     if isinstance(config, DigitsData):
         return _digits(seed, config.per_class)
     counts = (config.per_class, config.val_per_class, config.test_per_class)

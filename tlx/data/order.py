@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
+from tlx.errors import InputError
 from tlx.randomness import seed_for
 
 Key = tuple[int, int]  # (epoch, index)
@@ -29,6 +30,8 @@ class Order(Sampler[list[Key]]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if batch_size < world:
+            raise InputError(f"data.batch_size={batch_size} is smaller than the {world} processes", "raise it")
         self.labels = labels
         self.batch_size = batch_size
         self.seed = seed
@@ -57,15 +60,16 @@ class Order(Sampler[list[Key]]):
             indices = rng.choice(count, size=count, p=np.array([share[label] for label in self.labels.tolist()]))
         else:
             indices = rng.permutation(count)
-        cuts = list(range(self.batch_size, count, self.batch_size))
-        if cuts and count - cuts[-1] < 2 * self.world:
-            cuts.pop()
-        return np.split(indices, cuts)
+        return np.split(indices, self._cuts())
+
+    def _cuts(self) -> range:
+        """Return where an epoch is cut into batches."""
+        count = len(self.labels)
+        tail = count % self.batch_size
+        return range(self.batch_size, count - tail + (tail >= 2 * self.world), self.batch_size)
 
     def __len__(self) -> int:
-        tail = len(self.labels) % self.batch_size
-        whole = len(self.labels) // self.batch_size
-        return max(1, whole + (tail >= 2 * self.world))
+        return len(self._cuts()) + 1
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.epoch

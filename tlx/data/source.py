@@ -21,7 +21,9 @@ T = TypeVar("T")
 class Images(Protocol):
     """The labelled images of one split, addressed by index."""
 
-    labels: np.ndarray  # (N,) int64
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels (N,) int64."""
 
     def name(self, index: int) -> str:
         """Return a name that tells the image apart: a path, or where it was drawn."""
@@ -110,7 +112,14 @@ class FileImages:
 
 def _decode(path: Path) -> Image.Image:
     with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255, not scale them
+            return Image.fromarray((np.asarray(turned) // 257).astype(np.uint8)).convert("RGB")
+        if turned.mode in ("I", "F"):
+            raise ValueError(f"pixels of mode {turned.mode} have no scale of their own: convert them to 8 or 16 bits")
+        if "transparency" in turned.info:
+            turned = turned.convert("RGBA")  # on the way, or Pillow warns
+        return turned.convert("RGB")
 
 
 def fingerprint(images: Images) -> str:

@@ -7,6 +7,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from tlx.config.groups import LightAugment, NoAugment, StandardAugment
+from tlx.errors import InputError
 from tlx.randomness import seed_for
 
 Augment = NoAugment | LightAugment | StandardAugment
@@ -35,6 +36,12 @@ class Prepare:
         return (pixels - self.mean) / self.std
 
 
+def _pair(name: str, values: list[float]) -> tuple[float, float]:
+    if len(values) != 2 or not 0 < values[0] <= values[1]:
+        raise InputError(f"augment.{name}={values} is no range", "give two numbers above 0, the smaller one first")
+    return values[0], values[1]
+
+
 class Draw:
     """A random view of an image: a function of (seed, epoch, index) and of nothing else."""
 
@@ -43,7 +50,7 @@ class Draw:
         self.seed = seed
         self.steps: list[v2.Transform] = []
         if not isinstance(augment, NoAugment):
-            scale, ratio = tuple(augment.scale), tuple(augment.ratio)
+            scale, ratio = _pair("scale", augment.scale), _pair("ratio", augment.ratio)
             self.steps.append(v2.RandomResizedCrop(prepare.image_size, scale, ratio, prepare.mode))
         if isinstance(augment, StandardAugment):
             self.steps.append(v2.RandomHorizontalFlip(augment.flip))

@@ -7,12 +7,13 @@ import re
 import typing
 from pathlib import Path
 
-from tlx.config.check import members, path_keys
+from tlx.config.check import members, open_keys, path_keys
 from tlx.config.roots import ROOTS
 from tlx.errors import InputError, nearest
 
 VERBS = tuple(ROOTS)
-PLAIN = re.compile(r"[\w./@%+-]+", re.ASCII)  # values that Hydra's grammar takes as they are
+PLAIN = re.compile(r"[\w./@%+-]*/[\w./@%+-]*", re.ASCII)  # paths that Hydra's grammar takes as they are
+NO_TEXT = re.compile(r"null|true|false|nan|[+-]?(inf|[\d.]).*", re.IGNORECASE)  # what it may take for something else
 EXTENDABLE = ("run", "trainer.max_epochs")  # what `resume` takes
 
 
@@ -38,17 +39,19 @@ def prepare(verb: str, words: list[str]) -> list[str]:
         InputError: A list for a single-choice group, a bare word, an override that ``resume`` cannot take.
     """
     paths = {*path_keys(ROOTS[verb]), "hydra.run.dir", "hydra.sweep.dir"}
+    free = tuple(open_keys(ROOTS[verb]))
     groups = groups_of(verb)
     sweeping = any(word in ("-m", "--multirun") for word in words)
     flags_with_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--info",
                         "-i", "--package", "-p", "--experimental-rerun", "--shell-completion"}  # fmt: skip
-    ready = []
+    flags: list[str] = []
+    ready: list[str] = []
     previous = ""
     for word in words:
         value_of_flag, previous = previous in flags_with_value, word
         key, equals, value = word.partition("=")
         if word.startswith("-") or value_of_flag:
-            ready.append(word)
+            flags.append(word)
             continue
         if not equals:
             if not word.startswith(("~", "+")):
@@ -58,27 +61,38 @@ def prepare(verb: str, words: list[str]) -> list[str]:
         name = key.lstrip("+~")
         if name in groups and value.startswith("["):
             raise InputError(f"{word} gives several options to the group {name}", f"give one, or sweep: -m {name}=a,b")
+        if not name or name.startswith("@"):
+            raise InputError(f"{word!r} is no override", "write KEY=VALUE")
+        if name in groups and NO_TEXT.fullmatch(value):
+            value = f"'{value}'"  # Hydra then says which options there are
+        if key.startswith(free):  # such as backbone.kwargs: any key may be new
+            key = f"++{key}"
         if verb == "resume" and name not in EXTENDABLE and not name.startswith("hydra"):
             what = f"{name} cannot be changed when a run goes on"
             raise InputError(what, f"start a new run, or extend this one: {EXTENDABLE[1]}=N")
-        ready.append(f"{key}={_quoted(value, sweeping)}" if name in paths else word)
-    return ready
+        ready.append(f"{key}={_quoted(value, sweeping) if name in paths else value}")
+    return flags + ready  # its parser loses overrides that stand behind a flag
 
 
 def groups_of(verb: str) -> list[str]:
     """List the config groups of a verb."""
     root = ROOTS[verb]
     hints = typing.get_type_hints(root)
-    groups = [f.name for f in dataclasses.fields(root) if members(hints[f.name])]
+    groups = [f.name for f in dataclasses.fields(root) if any(hasattr(kind, "kind") for kind in members(hints[f.name]))]
     return [*groups, "case"] if verb in ("train", "inspect", "pretrain") else groups
 
 
 def _quoted(value: str, sweeping: bool) -> str:
-    if value[:1] in "'\"" or "${" in value or value in ("", "null", "???"):
+    quoted = value[:1] in ("'", '"') and (sweeping or (len(value) > 1 and value[0] == value[-1]))
+    if quoted or "${" in value or value in ("", "null", "???"):
         return value
     if sweeping and "," in value:
         return ",".join(_quoted(part, False) for part in value.split(","))
-    expanded = str(Path(value).expanduser()) if value.startswith("~") else value
+    try:
+        expanded = str(Path(value).expanduser()) if value.startswith("~") else value
+    except RuntimeError:
+        raise InputError(f"{value}: there is no such user", f"write ./{value} for a folder of that name") from None
     if PLAIN.fullmatch(expanded):
         return expanded
-    return "'" + expanded.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    # Hydra's grammar takes a backslash for itself, but for those before a quote and at the end.
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), expanded) + "'"

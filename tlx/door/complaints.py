@@ -9,7 +9,7 @@ import typing
 from tlx.config.check import members
 from tlx.config.roots import ROOTS
 from tlx.door.arguments import groups_of
-from tlx.errors import InputError, TlxError, nearest
+from tlx.errors import InputError, MachineError, TlxError, nearest
 
 
 def explain(error: BaseException, verb: str) -> TlxError:
@@ -22,7 +22,18 @@ def explain(error: BaseException, verb: str) -> TlxError:
         group, _, option = str(missing).rpartition("/")
         known = [name for name in options if not name.startswith("_")]
         return InputError(f"unknown option {group}={option}", nearest(option, known))
+    if isinstance(error, OSError):
+        return MachineError(f"{error.strerror}: {error.filename}", "choose another folder: hydra.run.dir=PATH")
+    if mark := getattr(error, "problem_mark", None):
+        where = f"{mark.name}, line {mark.line + 1}"
+        return InputError(f"{where} is no YAML: {getattr(error, 'problem', '')}", "mend the file")
     text = str(error)
+    if found := re.search(r"Could not delete.*?'([^'=]+)", text):
+        if found[1] in groups_of(verb):
+            return InputError(text.splitlines()[0].rstrip("."), f"choose another option: {found[1]}=...")
+        return _unknown(found[1], verb)
+    if text.startswith("Ambiguous value"):
+        return InputError(text.splitlines()[0], "sweep over the values with -m, or quote a text: KEY='\"a, b\"'")
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown(found[1], verb)
     if override := getattr(error, "override", None):
@@ -40,9 +51,12 @@ def _unknown(key: str, verb: str) -> InputError:
     group, _, rest = key.partition(".")
     if not rest or group not in top:
         return InputError(f"unknown key or group {key!r}", nearest(group, dict.fromkeys([*groups, *top])))
-    hint = typing.get_type_hints(root)[group]
-    fields = dict.fromkeys(f.name for kind in members(hint) for f in dataclasses.fields(kind) if f.name != "kind")
-    if rest in fields:
-        owners = [k.kind for k in members(hint) if rest in {f.name for f in dataclasses.fields(k)}]
+    kinds = members(typing.get_type_hints(root)[group])
+    owners = [str(getattr(kind, "kind", "")) for kind in kinds if rest in {f.name for f in dataclasses.fields(kind)}]
+    if owners:
         return InputError(f"the chosen option of {group} has no {rest!r}", f"{group}={' or '.join(owners)} has")
-    return InputError(f"unknown key {key!r}", nearest(rest, fields))
+    name, _, deeper = rest.partition(".")
+    parts = [part for kind in kinds for part in members(typing.get_type_hints(kind).get(name))]
+    wrong, kinds = (deeper, tuple(parts)) if deeper and parts else (rest, kinds)
+    known = dict.fromkeys(f.name for kind in kinds for f in dataclasses.fields(kind) if f.name != "kind")
+    return InputError(f"unknown key {key!r}", nearest(wrong, known))

@@ -37,10 +37,10 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
     """
     folder = None
     try:
-        plain = plain_config(config, verb)
         path = run_dir(HydraConfig.get().runtime.output_dir)
-        if verb in WRITES:
-            folder = RunFolder(path)
+        folder = RunFolder(path) if verb in WRITES else None
+        plain = plain_config(config, verb)
+        if folder is not None:
             _start_writing(folder, plain, verb)
         with logged(folder.log if folder else None):
             try:
@@ -85,8 +85,10 @@ def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
     """Check the config before anything heavy is imported, then make the folder."""
     _checked(verb, plain)
     if verb == "train" and plain.get("case") is None:
-        raise errors.InputError("train needs a case", "case=small_similar, small_different, large_similar or "
-                                "large_different; python -m tlx explains them")
+        raise errors.InputError(
+            "train needs a case",
+            "case=small_similar, small_different, large_similar or large_different; python -m tlx explains them",
+        )
     if not is_child():
         RunFolder.create(folder.path, plain)
 
@@ -117,7 +119,8 @@ def judge(error: BaseException, verb: str) -> tuple[int, str]:
     """Return the exit code of an exception, and its message."""
     if isinstance(error, errors.TlxError):
         return error.exit_code, _last_line(error)
-    if isinstance(error, KeyboardInterrupt):
+    lightnings = isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
+    if isinstance(error, KeyboardInterrupt) or lightnings:  # its trainer turns the one into the other
         return errors.EXIT_SIGINT, "interrupted; the last saved state stands"
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else errors.EXIT_BUG
@@ -143,7 +146,7 @@ def _record(folder: RunFolder, message: str, code: int) -> None:
         else:
             folder.fail(message, code)
     except (errors.TlxError, OSError):
-        print(f"tlx: {folder.path} cannot be written", file=sys.stderr)  # noqa: T201
+        print(f"tlx: {folder.path} cannot be written", file=sys.stderr)
 
 
 def _clear(path: Path) -> None:

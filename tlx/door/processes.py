@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tlx.errors import InputError
 
@@ -42,10 +43,9 @@ def children_run(verb: str, overrides: list[str], folder: Path) -> Iterator[None
     from omegaconf import open_dict, read_write
 
     argv, environment = list(sys.argv), dict(os.environ)
-    sys.argv = [sys.argv[0], verb, *overrides]
+    sys.argv = [sys.argv[0], verb, *_own_configs(), *overrides]
     os.environ[RUN_DIR] = str(folder)
-    config = HydraConfig.instance().cfg
-    assert config is not None
+    config: Any = HydraConfig.instance().cfg
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.run.dir = str(folder)
     try:
@@ -55,6 +55,14 @@ def children_run(verb: str, overrides: list[str], folder: Path) -> Iterator[None
         os.environ.clear()
         os.environ.update(environment)
         _leave_group()
+
+
+def _own_configs() -> list[str]:
+    """Return the ``--config-dir`` that this command line gave, so that a child finds the user's own options."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return [word for s in sources if s.provider == "command-line" for word in ("--config-dir", s.path)]
 
 
 def _leave_group() -> None:

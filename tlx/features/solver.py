@@ -72,7 +72,8 @@ def _unfolded(
     """Return weight (K, D) and bias (K,) for raw features; a class without training images is never predicted."""
     coefficients, intercepts = model.coef_, model.intercept_
     if len(present) == 2:
-        coefficients, intercepts = np.vstack([-coefficients, coefficients]) / 2, np.hstack([-intercepts, intercepts]) / 2
+        coefficients = np.vstack([-coefficients, coefficients]) / 2
+        intercepts = np.hstack([-intercepts, intercepts]) / 2
     weight = np.zeros((num_classes, coefficients.shape[1]))
     bias = np.full(num_classes, -1e4)
     weight[present] = coefficients / scale

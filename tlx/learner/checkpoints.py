@@ -80,6 +80,7 @@ class Checkpoints(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop at once when the history already says so."""
+        self.interruption.claim()  # Lightning's handler ends a run on SIGTERM between validation and our save
         self.saved_at = time.monotonic()
         trainer.should_stop = trainer.should_stop or self.stops
 
@@ -141,5 +142,3 @@ def table(rows: list[dict[str, float]]) -> str:
     lines = [",".join(columns)]
     lines += [",".join("" if name not in row else f"{row[name]:.8g}" for name in columns) for row in rows]
     return "\n".join(lines) + "\n"
-
-

@@ -83,7 +83,8 @@ class Learner(pl.LightningModule):
         """Return the loss of this process's part, scaled so that the processes' mean is the whole batch's mean."""
         logits = self(batch["image"])
         labels = batch["label"]
-        weights = self.class_weights[labels] if self.class_weights is not None else torch.ones_like(logits[:, 0])
+        by_class = self.class_weights
+        weights = by_class[labels] if isinstance(by_class, torch.Tensor) else torch.ones_like(logits[:, 0])
         losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.regularizer.label_smoothing)
         weight = weights.sum()
         if self.trainer.world_size > 1:  # parts differ in size by one image, and in class weights by more
@@ -91,7 +92,7 @@ class Learner(pl.LightningModule):
         loss = (losses * weights).sum() / weight
         if not torch.isfinite(loss):
             raise NumericalError(
-                f"the loss is {float(loss)} in epoch {self.current_epoch}, batch {batch_idx}",
+                f"the loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {batch_idx}",
                 "lower optimizer.lr, or set trainer.precision=32; the last good checkpoint is kept",
             )
         self.train_loss.update(losses.detach())

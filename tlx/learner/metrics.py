@@ -28,7 +28,9 @@ def scores(num_classes: int) -> MetricCollection:
     }
     if num_classes > 5:
         metrics["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
-    return MetricCollection(metrics)
+    # Left to itself, the collection takes metrics whose first batch counts alike for one: top5 would be accuracy.
+    groups = [["accuracy"], ["balanced_accuracy", "macro_f1"], *([["top5"]] if "top5" in metrics else [])]
+    return MetricCollection(metrics, compute_groups=groups)
 
 
 def measure(logits: torch.Tensor, labels: torch.Tensor, classes: list[str]) -> dict[str, Any]:

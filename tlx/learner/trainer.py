@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from tlx.config.groups import Trainer
 from tlx.errors import InputError
@@ -20,10 +22,8 @@ def make_trainer(config: Trainer, folder: Path | None = None, tensorboard: bool 
     Raises:
         InputError: Devices that this machine does not have, a precision that they do not offer.
     """
-    logger = False
+    logger: Logger | bool = False
     if tensorboard and folder is not None:
-        from pytorch_lightning.loggers import TensorBoardLogger
-
         try:
             logger = TensorBoardLogger(folder, name="", version="tensorboard")
         except ModuleNotFoundError:
@@ -44,9 +44,16 @@ def make_trainer(config: Trainer, folder: Path | None = None, tensorboard: bool 
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            sync_batchnorm=_several_gpus(config),
             use_distributed_sampler=False,  # the order of the data is ours
             num_sanity_val_steps=0,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         asked = f"trainer.accelerator={config.accelerator} devices={config.devices} precision={config.precision}"
         raise InputError(f"{asked}: {str(error).splitlines()[0]}", "choose trainer=auto or trainer=cpu") from None
+
+
+def _several_gpus(config: Trainer) -> bool:
+    """Whether BatchNorm can and should see the whole batch: it synchronises between GPUs only."""
+    spread = config.strategy != "auto" and config.devices not in (1, "1")
+    return spread and config.accelerator in ("auto", "gpu") and torch.cuda.is_available()

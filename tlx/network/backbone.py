@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -11,9 +12,10 @@ import timm.data
 from torch import nn
 
 from tlx.config.groups import TimmBackbone
-from tlx.errors import InputError
+from tlx.errors import InputError, TlxError, nearest
 
 # These arguments of timm.create_model would load weights behind the back of `init`.
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 FORBIDDEN_KWARGS = ("pretrained", "checkpoint", "cache_dir", "scriptable", "exportable", "features_only")
 
 
@@ -55,6 +57,8 @@ def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
         kwargs["img_size"] = wanted
     try:
         model = timm.create_model(config.name, pretrained=False, **kwargs)
+    except TlxError:
+        raise  # a signal
     except Exception as error:  # whatever a constructor may say of arguments that it does not take
         what = f"timm cannot build {config.name} with {kwargs}: {_first_line(error)}"
         raise InputError(what, "check backbone.kwargs and data.image_size") from None
@@ -70,6 +74,7 @@ def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
         interpolation=config.interpolation or settings["interpolation"],
         crop=config.crop or settings["crop_pct"],
     )
+    _check_preprocessing(preprocessing)
     return Backbone(model, preprocessing, parameters)
 
 
@@ -79,11 +84,23 @@ def _checked(config: TimmBackbone) -> dict[str, Any]:
         known = timm.list_models()
         close = get_close_matches(architecture, known, n=3, cutoff=0.4) or known[:3]
         raise InputError(f"unknown backbone {config.name!r}", f"the nearest timm models: {', '.join(close)}")
-    kwargs = dict(config.kwargs or {})
-    for key in kwargs:
+    kwargs = config.kwargs or {}
+    if not isinstance(kwargs, Mapping):
+        raise InputError(f"backbone.kwargs={kwargs} is no mapping", "write 'backbone.kwargs={KEY: VALUE}'")
+    for key in map(str, kwargs):
         if key.startswith(FORBIDDEN_KWARGS):
             raise InputError(f"backbone.kwargs.{key} is not allowed", "weights are chosen by init=...")
-    return kwargs
+    return {str(key): value for key, value in kwargs.items()}
+
+
+def _check_preprocessing(seen: Preprocessing) -> None:
+    if len(seen.mean) != 3 or len(seen.std) != 3 or min(seen.std) <= 0:
+        what = f"backbone.mean={list(seen.mean)} and backbone.std={list(seen.std)} do not normalise three channels"
+        raise InputError(what, "give three numbers each, the deviations above 0")
+    if seen.interpolation not in INTERPOLATIONS:
+        raise InputError(
+            f"backbone.interpolation={seen.interpolation} is not an option", nearest(seen.interpolation, INTERPOLATIONS)
+        )
 
 
 def _pretrained_cfg(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.config.groups import StageCut
@@ -24,8 +25,16 @@ class StageCost:
 
 def multiply_adds(module: nn.Module, image_size: int) -> int:
     """Count the multiply-adds of one image's forward pass (convolutions, matrix products, attention)."""
-    with FlopCounterMode(display=False) as counter:
-        probe(module, image_size)
+    awake = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for parameter in awake:  # the counter follows gradients, and stumbles over parameters handed to a module
+            parameter.requires_grad = False
+        # The plain kernel of attention is made of matrix products; a CPU's fused one counts as nothing.
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            probe(module, image_size)
+    finally:
+        for parameter in awake:
+            parameter.requires_grad = True
     return int(counter.get_total_flops()) // 2
 
 

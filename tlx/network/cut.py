@@ -14,6 +14,7 @@ from tlx.config.groups import EarlyCut, HeadCut, LayerCut, StageCut
 from tlx.errors import InputError, nearest
 
 Cut = HeadCut | EarlyCut | StageCut | LayerCut
+CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Trunk(nn.Module):
             return "vector"
         if len(self.shape) == 2:
             return "NLC"
-        # Only a layer cut hands out what the architecture uses inside; stages always come channels first.
-        return str(getattr(self.model, "output_fmt", "NCHW")) if self.point.kind == "layer" else "NCHW"
+        # Stages always come channels first; elsewhere maps are laid out as the architecture has them inside.
+        return "NCHW" if self.point.kind == "stage" else str(getattr(self.model, "output_fmt", "NCHW"))
 
 
 def cut_at(model: nn.Module, cut: Cut, image_size: int) -> Trunk:
@@ -94,10 +95,10 @@ def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:
     if isinstance(cut, HeadCut):
         return Point("head", "head")
     if isinstance(cut, EarlyCut):
-        index = math.ceil(cut.keep * len(known)) - 1
+        index = max(1, math.ceil(round(cut.keep * len(known), 9))) - 1  # 0.28 * 25 is a little more than 7
         return Point("stage", names[index], index)
     if isinstance(cut, StageCut):
-        index = names.index(cut.stage) if cut.stage in names else cut.stage  # type: ignore[assignment,arg-type]
+        index = names.index(cut.stage) if cut.stage in names else cut.stage  # type: ignore[assignment]
         if not isinstance(index, int) or not 0 <= index < len(known):
             listed = ", ".join(f"{stage.index} ({stage.name})" for stage in known)
             raise InputError(f"cut.stage={cut.stage} does not exist", f"one of: {listed}")
@@ -118,10 +119,10 @@ def layers(model: nn.Module, image_size: int) -> list[str]:
     """List the module paths at which a layer cut is offered, from the input on.
 
     They are the children of sequences on the main path that a forward pass runs: of the model itself, of
-    ``Sequential`` and ``ModuleList``, and of announced stages. A path inside a residual block is none, for the
-    block's sum lies behind it.
+    ``Sequential`` and ``ModuleList``, and of announced stages that return what something inside them returned. A path
+    inside a residual block is none, for the block's sum lies behind it; a transformer announces such blocks as stages.
     """
-    main = {stage.name for stage in stages(model)}
+    main = _passing_on(model, image_size)
     ran = set(_executed(model, image_size))
 
     def below(module: nn.Module, path: str) -> Iterator[str]:
@@ -136,6 +137,27 @@ def layers(model: nn.Module, image_size: int) -> list[str]:
                 yield from below(child, here)
 
     return list(below(model, ""))
+
+
+def _passing_on(model: nn.Module, image_size: int) -> set[str]:
+    """Find the announced stages that add nothing to what the last module inside them returned."""
+    announced = {stage.name for stage in stages(model)}
+    returned: dict[str, Any] = {}
+
+    def end(path: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            returned[path] = output
+
+        return hook
+
+    hooks = [module.register_forward_hook(end(path)) for path, module in model.named_modules() if path]
+    try:
+        probe(Reader(model), image_size)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    inside = {stage: [out for path, out in returned.items() if path.startswith(f"{stage}.")] for stage in announced}
+    return {stage for stage in announced & set(returned) if any(out is returned[stage] for out in inside[stage])}
 
 
 def _executed(model: nn.Module, image_size: int, until: str | None = None) -> dict[str, torch.Tensor | None]:
@@ -156,7 +178,7 @@ def _executed(model: nn.Module, image_size: int, until: str | None = None) -> di
     def end(_: nn.Module, __: Any, output: Any) -> None:
         nonlocal finished
         if not finished and isinstance(output, torch.Tensor):
-            finished, ran[until or ""] = True, output
+            finished, ran[until or ""] = True, output.clone()  # an activation in place may write over it
 
     hooks = [module.register_forward_pre_hook(start(path)) for path, module in model.named_modules()]
     if until is not None:
@@ -200,17 +222,21 @@ def _truncate(model: nn.Module, name: str, image_size: int) -> None:
     for path in behind:
         parent = model.get_submodule(path.rpartition(".")[0])
         child = path.rpartition(".")[2]
-        if isinstance(parent, nn.ModuleList) or (isinstance(parent, nn.Sequential) and len(parent) > 1):
+        if isinstance(parent, CONTAINERS):
             delattr(parent, child)
+        elif isinstance(parent.get_submodule(child), CONTAINERS):
+            setattr(parent, child, nn.Sequential())  # may be looped over, which an Identity may not
         else:
             setattr(parent, child, nn.Identity())
     try:
         got = probe(Reader(model), image_size)
         proven = got.shape == expected.shape and torch.equal(got, expected)
-    except InputError:
+    except (InputError, TypeError, AttributeError):  # what stands in for a dropped module has not all it had
         proven = False
     if not proven:
-        raise InputError(f"cut.name={name} is not on the network's main path", "choose a stage: cut=stage (see inspect)")
+        raise InputError(
+            f"cut.name={name} is not on the network's main path", "choose a stage: cut=stage (see inspect)"
+        )
 
 
 class Reader(nn.Module):

@@ -44,7 +44,7 @@ def frozen_tensors(network: nn.Module, trained_names: frozenset[str]) -> dict[st
     for path, module in network.named_modules():
         if id(module) in asleep:
             for name, buffer in module.named_buffers(prefix=path, recurse=False):
-                tensors[name] = buffer  # type: ignore[assignment]
+                tensors[name] = buffer
     return tensors  # type: ignore[return-value]
 
 

@@ -31,9 +31,7 @@ class Head(nn.Module):
     The layer starts from normal(0, 0.01) weights and zero biases, drawn from the seed.
     """
 
-    def __init__(
-        self, config: LinearHead, layout: str, prefix: int, width: int, num_classes: int, seed: int
-    ) -> None:
+    def __init__(self, config: LinearHead, layout: str, prefix: int, width: int, num_classes: int, seed: int) -> None:
         super().__init__()
         self.pool = Pool(layout, prefix)
         self.dropout = nn.Dropout(config.dropout)

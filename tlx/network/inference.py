@@ -38,8 +38,8 @@ def predict(trainer: pl.Trainer, module: pl.LightningModule, loader: Any) -> tor
     ``loader`` holds this process's part; the parts of all processes come back in every process.
     """
     parts = trainer.predict(module, loader, return_predictions=True) or []
-    indices = torch.cat([index.cpu() for index, _ in parts])  # type: ignore[union-attr]
-    values = torch.cat([value.cpu() for _, value in parts])  # type: ignore[union-attr]
+    indices = torch.cat([index.cpu() for index, _ in parts])
+    values = torch.cat([value.cpu() for _, value in parts])
     if trainer.world_size > 1:
         gathered: list[Any] = [None] * trainer.world_size
         torch.distributed.all_gather_object(gathered, (indices, values))

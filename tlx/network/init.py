@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import socket
+import ssl
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, build_opener
 
 import torch
 from torch import nn
 
 from tlx.config.groups import PretrainedInit, TimmBackbone
-from tlx.errors import InputError
+from tlx.errors import InputError, TlxError
 from tlx.storage import read_tensors
 
 HUB_TIMEOUT_S = 5.0  # an unreachable hub is told within ten seconds
@@ -59,34 +62,45 @@ def _from_hub(repository: str, filename: str | None, cache: str | None) -> Path:
 
 def _download(repository: str, names: list[str], cache: str | None) -> Path:
     from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     _must_reach(constants.ENDPOINT, repository)
     for name in names:
         try:
             return Path(hf_hub_download(repository, name, cache_dir=cache, etag_timeout=HUB_TIMEOUT_S))
-        except EntryNotFoundError:
-            continue
+        except EntryNotFoundError as error:
+            if isinstance(error, LocalEntryNotFoundError):  # no answer, which is another thing than a no
+                raise _out_of_reach(repository, str(error).splitlines()[0]) from None
+        except TlxError:
+            raise  # a signal
         except Exception as error:
-            raise _out_of_reach(repository, str(error).splitlines()[0]) from None
+            raise _out_of_reach(repository, (str(error) or type(error).__name__).splitlines()[0]) from None
     raise InputError(f"the hub holds no {' or '.join(names)} for {repository}", "give init.file=PATH or init=scratch")
 
 
 def _must_reach(endpoint: str, repository: str) -> None:
-    """Probe before downloading: the hub client itself retries for minutes."""
-    import os
-    from urllib.parse import urlsplit
-
+    """Knock before downloading, through the proxy where there is one: the hub client itself retries for a minute."""
     if constants_offline():
         raise _out_of_reach(repository, "HF_HUB_OFFLINE is set")
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return  # the proxy resolves names; the download itself tells
-    url = urlsplit(endpoint)
-    try:
-        port = url.port or (80 if url.scheme == "http" else 443)
-        socket.create_connection((url.hostname or "", port), timeout=HUB_TIMEOUT_S).close()
-    except OSError as error:
-        raise _out_of_reach(repository, str(error)) from None
+    complaints: list[str] = []
+
+    def knock() -> None:
+        try:
+            build_opener().open(Request(endpoint, method="HEAD"), timeout=HUB_TIMEOUT_S).close()
+            complaints.append("")
+        except HTTPError as error:  # an answer all the same, unless a proxy gives it for a hub that does not
+            complaints.append(str(error) if error.code in (502, 503, 504) else "")
+        except Exception as error:
+            reason = getattr(error, "reason", error)
+            complaints.append("" if isinstance(reason, ssl.SSLError) else repr(reason))  # the client has its own CAs
+
+    # In a thread: a name without an answer, or with many addresses, takes many times the timeout.
+    thread = Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(HUB_TIMEOUT_S)
+    reason = complaints[0] if complaints else f"no answer in {HUB_TIMEOUT_S:g} s"
+    if reason:
+        raise _out_of_reach(repository, reason)
 
 
 def constants_offline() -> bool:
@@ -124,7 +138,7 @@ def assign(model: nn.Module, found: Mapping[str, torch.Tensor], source: str) -> 
             f"{source} lacks weights inside what the cut keeps: {_some(unfit)}",
             "cut earlier (cut=layer cut.name=..., see inspect), or give a complete file",
         )
-    model.load_state_dict({name: found[name] if name in found else tensor for name, tensor in wanted.items()})
+    model.load_state_dict({name: found.get(name, tensor) for name, tensor in wanted.items()})
 
 
 def _unfit(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> list[str]:

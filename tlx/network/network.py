@@ -23,6 +23,7 @@ from tlx.config.groups import (
     TimmBackbone,
     TrunkFreeze,
 )
+from tlx.errors import InputError
 from tlx.network.backbone import Preprocessing, create
 from tlx.network.cut import Trunk, cut_at
 from tlx.network.freeze import sleeping, trained
@@ -166,8 +167,18 @@ def load(folder: Path) -> tuple[Network, Preprocessing, list[str]]:
     Raises:
         InputError: A file that is missing, damaged, or does not fit.
     """
-    plain = read_json(folder / "network.json")
-    seen = Preprocessing(**{k: tuple(v) if isinstance(v, list) else v for k, v in plain["preprocessing"].items()})
+    try:
+        return _loaded(folder, read_json(folder / "network.json"))
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"the model in {folder} is damaged ({reason})", "restore its files or train again") from None
+
+
+def _loaded(folder: Path, plain: Any) -> tuple[Network, Preprocessing, list[str]]:
+    if plain["format"] > FORMAT:
+        raise InputError(f"{folder} was written by a newer tlx (format {plain['format']})", "upgrade tlx")
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["preprocessing"].items()}
+    seen = Preprocessing(**settings)
     backbone = check({"kind": "timm", **plain["backbone"]}, TimmBackbone, "backbone")
     model = create(backbone, seen.image_size).model
     at = plain["cut"]

@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from tlx.results.console import amount
+from tlx.errors import EXIT_BUG, InputError
+from tlx.results.console import amount, say
 from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import read_json, write_text
 
@@ -20,21 +22,29 @@ COLUMNS = (
     "parameters_kept", "parameters_trained", "seconds", "overrides", "reason",
 )  # fmt: skip
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 def collect(folder: Path, jobs: list[tuple[Path, str]]) -> list[dict[str, Any]]:
     """Read every job of a sweep, given as (run folder, overrides), in order: one row each."""
     rows = []
     for path, overrides in jobs:
         run = RunFolder(path)
-        row: dict[str, Any] = {"run": run.path.name, "overrides": overrides}
-        if run.result.is_file():
-            row |= _row(read_json(run.result))
-        else:
-            failure = read_json(run.failure) if run.failure.is_file() else {"reason": "never started", "exit_code": 1}
-            row |= {"status": "failed", "exit_code": failure["exit_code"], "reason": failure["reason"]}
-        rows.append(row)
+        rows.append({"run": run.path.name, "overrides": overrides, **_outcome(run)})
     write_text(folder / "comparison.csv", as_csv(rows))
     return rows
+
+
+def _outcome(run: RunFolder) -> dict[str, Any]:
+    """Say how a run ended; a damaged file costs its own row, not the comparison."""
+    try:
+        if run.result.is_file():
+            return _row(read_json(run.result))
+        failure = read_json(run.failure) if run.failure.is_file() else {"reason": "never started", "exit_code": 1}
+        return {"status": "failed", "exit_code": failure["exit_code"], "reason": failure["reason"]}
+    except (InputError, KeyError, TypeError) as error:
+        reason = f"{run.result.name} or {run.failure.name} is damaged ({error})"
+        return {"status": "failed", "exit_code": EXIT_BUG, "reason": reason}
 
 
 def _row(result: dict[str, Any]) -> dict[str, Any]:
@@ -61,8 +71,13 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({k: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t\r" else v for k, v in row.items()})
+        writer.writerow({key: _cell(value) if isinstance(value, str) else value for key, value in row.items()})
     return text.getvalue()
+
+
+def _cell(value: str) -> str:
+    text = value.replace("\r", " ")  # the csv module leaves it unquoted, readers break the line there
+    return f"'{text}" if value.startswith(FORMULA) else text
 
 
 def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -78,7 +93,7 @@ def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
     same_images = len({row["data"] for row in done}) == 1
     for row in done:
         table.add_row(
-            row["run"], row["data"], row["init"], row["cut"], row["freeze"],
+            *(Text(row[key]) for key in ("run", "data", "init", "cut", "freeze")),
             amount(row["parameters_trained"]), f"{row['val_accuracy']:.4f}", f"{row['test_accuracy']:.4f}",
             f"{row['test_balanced_accuracy']:.4f}", f"{row['seconds']:.1f}",
             style="bold green" if same_images and row["test_accuracy"] == best else "",
@@ -88,8 +103,8 @@ def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
         out.print(table)
     failed = [row for row in rows if row["status"] != "done"]
     for row in failed:
-        out.print(f"[bold red]failed[/bold red]  {row['run']} (exit code {row['exit_code']}): ", end="")
-        out.print(row["reason"], markup=False)
+        why = f"  {row['run']} (exit code {row['exit_code']}): {row['reason']}"
+        out.print(Text.assemble(("failed", "bold red"), why), soft_wrap=True)
     if done and not same_images:
         out.print("The runs used different data: their accuracies do not compare. Fix it with data=...")
-    out.print(f"[bold]comparison[/bold] {shown(folder / 'comparison.csv')}")
+    say(out, "comparison", shown(folder / "comparison.csv"))

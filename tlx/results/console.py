@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from tlx.results.run_folder import shown
 
@@ -25,20 +25,23 @@ SHOWN = {
 def console() -> Console:
     """Return the console of this moment's standard output."""
     width = None if sys.stdout.isatty() else 140  # a file has no width; tables must not be cut to a guess
-    return Console(file=sys.stdout, width=width, highlight=False)
+    return Console(file=sys.stdout, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
 
 
 def say(out: Console, label: str, text: str) -> None:
     """Print a labelled line."""
-    out.print(f"[bold]{label:<9}[/bold] {escape(text)}")
+    out.print(Text.assemble((f"{label:<9}", "bold"), f" {text}"), soft_wrap=True)  # a path cut in two cannot be copied
 
 
 def summary(out: Console, result: dict[str, Any]) -> None:
     """Print what was cut, frozen and trained, how good it is, and where it is."""
     parameters, surgery = result["parameters"], result["surgery"]
     out.print()
-    say(out, "cut", f"{surgery['cut']}: {amount(parameters['kept'])} parameters kept, "
-        f"{amount(parameters['dropped'])} dropped")
+    say(
+        out,
+        "cut",
+        f"{surgery['cut']}: {amount(parameters['kept'])} parameters kept, {amount(parameters['dropped'])} dropped",
+    )
     frozen = f"{amount(parameters['frozen'])} parameters"
     if parameters["frozen"]:
         frozen += ", unmoved: fingerprints equal before and after" if result["frozen_unchanged"] else ", MOVED"
@@ -70,11 +73,11 @@ def metrics_table(metrics: dict[str, Any], images: dict[str, int]) -> Table:
 def amount(count: int) -> str:
     """Write a count as a person reads it: 950, 12.3 k, 4.56 M."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
+        if count >= size * 0.9995:  # what rounds to 1000 of a unit is 1 of the next
             return f"{count / size:.3g} {unit}"
     return str(count)
 
 
 def error(message: str) -> None:
     """Print an error as one line (a long one wraps) on standard error."""
-    print(f"tlx: error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"tlx: error: {message}", file=sys.stderr, flush=True)

@@ -5,17 +5,29 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Warnings that do not apply here, each with its reason; in a log they would only send a reader astray.
+EXPECTED = (
+    ".*dataloader is not resumable.*",  # it is: the order is a function of (seed, epoch) and skips what is done
+    ".*module\\(s\\) in eval mode at the start of training.*",  # what is frozen is
+    ".*does not have many workers.*",  # images in memory need none
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own use of torch
+    ".*custom batch sampler.*",
+    ".*Detected call of `lr_scheduler.step\\(\\)` before.*",  # a resumed schedule goes on where it was
+)
 CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "timm")
 
 
 @contextmanager
 def logged(path: Path | None) -> Iterator[None]:
     """Send every log record and warning of the block to a file, or nowhere."""
-    handler = logging.NullHandler() if path is None else logging.FileHandler(path, encoding="utf-8")
+    handler: logging.Handler = logging.NullHandler()
+    if path is not None:
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     level = root.level
@@ -27,8 +39,11 @@ def logged(path: Path | None) -> Iterator[None]:
         logger.handlers.clear()
         logger.propagate = True
     try:
-        logging.getLogger("tlx").info("command: %s", shlex.join(sys.argv))
-        yield
+        with warnings.catch_warnings():
+            for message in EXPECTED:
+                warnings.filterwarnings("ignore", message)
+            logging.getLogger("tlx").info("command: %s", shlex.join(sys.argv))
+            yield
     finally:
         logging.captureWarnings(False)
         root.removeHandler(handler)

@@ -12,7 +12,16 @@ from tlx.config.groups import FolderData, LettersData, PatchesData
 from tlx.config.roots import TrainConfig
 
 FORMAT = 1
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "timm", "torchmetrics", "hydra-core", "omegaconf", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "timm",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "scikit-learn",
+)
 METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tlx.config.groups import NoAugment
 from tlx.config.roots import EvaluateConfig
-from tlx.data.module import ImageModule
+from tlx.data.module import ImageModule, ending_workers
 from tlx.data.open import open_source
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
@@ -37,7 +37,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     data = config.data or settings.data
     source = open_source(data, settings.seed)
     if unknown := sorted(set(source.classes) - set(classes)):
-        raise InputError(f"the run does not know the classes {', '.join(unknown)}", f"its classes: {', '.join(classes)}")
+        what = f"the run does not know the classes {', '.join(unknown)}"
+        raise InputError(what, f"its classes: {', '.join(classes)}")
     trainer = make_trainer(config.trainer)
     images = ImageModule(
         source,
@@ -49,7 +50,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         settings.seed,
         place=(trainer.global_rank, trainer.world_size),
     )
-    logits = predict(trainer, Classifier(network), images.plain_loader(config.split))
+    with ending_workers():
+        logits = predict(trainer, Classifier(network), images.plain_loader(config.split))
     labels = torch.tensor([classes.index(source.classes[k]) for k in source.split(config.split).labels])
     metrics = {config.split: measure(logits, labels, classes)}
     _show(trainer, folder, metrics, len(labels))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from tlx.config.groups import ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.network import network as networks
@@ -42,8 +41,6 @@ def inspect(config: TrainConfig) -> None:
     say(out, "cost", f"{amount(cost)} multiply-adds an image at {preprocessing.image_size} px (whole: {amount(total)})")
     say(out, "method", "features computed once, then the solver" if solvable(config, network) else "gradient descent")
     _cuts(out, layers(whole, preprocessing.image_size))
-    if isinstance(config.init, ScratchInit):
-        say(out, "init", "random weights")
 
 
 def stage_table(costs: list[StageCost], network: Network) -> Table:
@@ -68,11 +65,16 @@ def stage_table(costs: list[StageCost], network: Network) -> Table:
             style=style,
         )  # fmt: skip
     head = sum(p.numel() for p in network.head.parameters())
-    table.add_row("", "head", str(network.head.linear.out_features), f"+ {amount(head)}", "", "new, trained", style="green")
+    outputs = str(network.head.linear.out_features)
+    table.add_row("", "head", outputs, f"+ {amount(head)}", "", "new, trained", style="green")
     return table
 
 
 def _cuts(out: Console, names: list[str]) -> None:
     out.print()
-    say(out, "cuts", "cut=head; cut=early; cut=stage cut.stage=INDEX or NAME from the table; cut=layer cut.name=NAME of:")
+    say(
+        out,
+        "cuts",
+        "cut=head; cut=early; cut=stage cut.stage=INDEX (or name, from the table); cut=layer cut.name= one of",
+    )
     out.print(f"          {', '.join(names)}", markup=False)

@@ -23,13 +23,15 @@ def pretrain(config: PretrainConfig, folder: RunFolder, clock: Clock, command: s
     """
     output = Path(config.output).expanduser().absolute()
     if output.suffix != ".safetensors" or not output.parent.is_dir():
-        raise InputError(f"output={output} is no .safetensors file in an existing folder", "give output=FILE.safetensors")
+        what = f"output={output} is no .safetensors file in an existing folder"
+        raise InputError(what, "give output=FILE.safetensors")
     result = train(config, folder, clock, command)
     if not result:
         return result
     network, _, _ = networks.load(folder.model)
     write_tensors(output, network.trunk.model.state_dict())
-    recipe = {key: result[key] for key in ("backbone", "metrics", "images", "seconds", "fingerprints", "versions", "config")}
+    told = ("backbone", "metrics", "images", "seconds", "fingerprints", "versions", "config")
+    recipe = {key: result[key] for key in told}
     for split in recipe["metrics"].values():
         del split["confusion_matrix"]
     recipe["config"] = {key: value for key, value in recipe["config"].items() if key != "output"}

@@ -33,14 +33,15 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     wanted, had = config.trainer.max_epochs, settings.trainer.max_epochs
     if wanted is not None and wanted < had:
         raise InputError(f"trainer.max_epochs={wanted} is less than the run's {had}", "resume can only extend a run")
-    extended = wanted is not None and wanted > had
-    if folder.result.is_file() and not extended:
+    if folder.result.is_file() and wanted in (None, had):
         say(out, "resume", "this run is finished; nothing is left to do")
         result: dict[str, Any] = read_json(folder.result)
         summary(out, result)
         return result
-    if extended:
-        say(out, "resume", f"{had} epochs become {wanted}: the {settings.schedule.kind} schedule is stretched over {wanted}")
+    if wanted is not None and wanted > had:
+        say(
+            out, "resume", f"{had} epochs become {wanted}; the {settings.schedule.kind} schedule is stretched over them"
+        )
         plain["trainer"]["max_epochs"] = wanted
         settings = replace(settings, trainer=replace(settings.trainer, max_epochs=wanted))
         write_json(folder.config, plain)

@@ -11,7 +11,7 @@ import torch
 
 from tlx.config.groups import MemoryFeatures
 from tlx.config.roots import TrainConfig
-from tlx.data.module import ImageModule
+from tlx.data.module import ImageModule, ending_workers
 from tlx.data.open import open_source
 from tlx.data.source import SPLITS, Source, fingerprint
 from tlx.data.transforms import Prepare
@@ -22,7 +22,7 @@ from tlx.interruption import Interruption
 from tlx.learner.checkpoints import Checkpoints
 from tlx.learner.learner import Learner
 from tlx.learner.metrics import measure
-from tlx.learner.progress import EpochProgress
+from tlx.learner.progress import ProgressBar
 from tlx.learner.trainer import make_trainer
 from tlx.network import freeze
 from tlx.network import network as networks
@@ -48,7 +48,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
     """
     out = console()
     interruption = Interruption(folder.resume_command)
-    with interruption.watch():
+    with interruption.watch(), ending_workers():
         with clock.phase("data"):
             source = open_source(config.data, config.seed)
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
@@ -151,6 +151,7 @@ def _solve(
     config: TrainConfig, network: Network, images: ImageModule, trainer: pl.Trainer, clock: Clock
 ) -> tuple[Logits, dict[str, Any]]:
     """Compute features once and solve the head on them; test features come after the head is settled."""
+    _show_progress(config, trainer)
     with clock.phase("features"):
         banks = {split: compute(network, images, trainer, split) for split in ("train", "val")}
     with clock.phase("fit"):
@@ -186,14 +187,19 @@ def _fit(
         config.seed,
     )
     checkpoints = Checkpoints(folder.path, config.callbacks, interruption)
-    progress = [EpochProgress(console(), checkpoints)] if config.callbacks.progress else []
-    trainer.callbacks.extend([checkpoints, *progress])  # type: ignore[attr-defined]
+    trainer.callbacks.append(checkpoints)  # type: ignore[attr-defined]
+    _show_progress(config, trainer, checkpoints)
     state = str(folder.last) if resuming and folder.last.is_file() else None
     with clock.phase("fit"), interruption.defer():
         trainer.fit(learner, datamodule=images, ckpt_path=state)
     network.load_state_dict(read_tensors(folder.best))
     with clock.phase("evaluate"):
         return {split: predict(trainer, Classifier(network), images.plain_loader(split)) for split in SPLITS}
+
+
+def _show_progress(config: TrainConfig, trainer: pl.Trainer, checkpoints: Checkpoints | None = None) -> None:
+    if config.callbacks.progress:
+        trainer.callbacks.append(ProgressBar(console(), checkpoints))  # type: ignore[attr-defined]
 
 
 def _labels(source: Source, split: str) -> torch.Tensor:

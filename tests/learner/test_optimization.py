@@ -1,0 +1,127 @@
+"""Optimisation: every trained parameter is in one group, with the rate and the decay that were asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tlx.config.groups import (
+    SGD,
+    AdamW,
+    ConstantSchedule,
+    CosineSchedule,
+    EarlyCut,
+    HeadCut,
+    LinearHead,
+    NoFreeze,
+    ScratchInit,
+    TimmBackbone,
+    TrunkFreeze,
+)
+from tlx.learner.optimization import factor, make_optimizer, parameter_groups
+from tlx.network.network import Network, build
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+NAMES = ["test_resnet", "test_vit", "test_convnext", "test_efficientnet_ln", "test_nfnet"]
+
+
+def network(name: str = "test_resnet", freeze: TrunkFreeze | NoFreeze | None = None) -> Network:
+    cut = HeadCut() if name != "test_convnext" else EarlyCut(keep=0.5)
+    return build(TimmBackbone(name=name), ScratchInit(), cut, freeze or NoFreeze(), LinearHead(), 3, 0, 32)[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("freeze", [TrunkFreeze(), NoFreeze()], ids=["trunk", "none"])
+def test_groups_cover_exactly_what_trains(name: str, freeze: TrunkFreeze | NoFreeze) -> None:
+    net = network(name, freeze)
+    groups = parameter_groups(net, AdamW(), epochs=3)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(p) for n, p in net.named_parameters() if n in net.trained}
+    assert len({group["name"] for group in groups}) == len(groups)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_norms_biases_and_what_the_architecture_asks_for_are_not_decayed(name: str) -> None:
+    net = network(name)
+    groups = parameter_groups(net, AdamW(weight_decay=0.3), epochs=1)
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    spared = {f"trunk.model.{n}" for n in getattr(net.trunk.model, "no_weight_decay", set)()}
+    for path, module in net.named_modules():
+        for part, parameter in module.named_parameters(recurse=False):
+            plain = isinstance(module, NORMS) or part == "bias" or f"{path}.{part}" in spared
+            if plain:
+                assert decay[id(parameter)] == 0.0, f"{path}.{part}"
+            elif isinstance(module, nn.Linear | nn.Conv2d) and part == "weight":
+                assert decay[id(parameter)] == 0.3, f"{path}.{part}"
+    if name == "test_vit":
+        assert decay[id(net.trunk.model.pos_embed)] == 0.0
+    assert {0.0, 0.3} == set(decay.values())
+
+
+@pytest.mark.parametrize("config", [AdamW(lr=0.01, head_multiple=7.0), SGD(lr=0.01, head_multiple=7.0)])
+def test_the_head_has_its_own_multiple_written_out(config: AdamW | SGD) -> None:
+    net = network()
+    optimizer = make_optimizer(parameter_groups(net, config, 1), config)
+    head = {id(p) for p in net.head.parameters()}
+    assert len(optimizer.param_groups) == 4
+    for group in optimizer.param_groups:
+        mine = {id(p) in head for p in group["params"]}
+        assert mine == {group["name"].startswith("head/")}
+        assert group["lr"] == pytest.approx(0.07 if mine == {True} else 0.01)
+
+
+def test_optimizers_take_what_they_are_given() -> None:
+    net = network(freeze=TrunkFreeze())
+    adam = AdamW(betas=[0.8, 0.95])
+    made = make_optimizer(parameter_groups(net, adam, 1), adam)
+    assert isinstance(made, torch.optim.AdamW)
+    assert made.param_groups[0]["betas"] == (0.8, 0.95)
+    for momentum, nesterov in ((0.7, True), (0.0, False)):
+        sgd = SGD(momentum=momentum, nesterov=True)  # without momentum there is no Nesterov, and torch says so
+        made = make_optimizer(parameter_groups(net, sgd, 1), sgd)
+        assert isinstance(made, torch.optim.SGD)
+        assert (made.param_groups[0]["momentum"], made.param_groups[0]["nesterov"]) == (momentum, nesterov)
+
+
+EPOCHS, STEPS = st.integers(1, 40), st.integers(1, 50)
+WARMUP = st.one_of(st.just(0.0), st.floats(0.001, 5))
+
+
+def test_values_of_the_cosine() -> None:
+    schedule = CosineSchedule(warmup_epochs=1, final=0.1)
+    values = [factor(schedule, step, 10, 5) for step in range(51)]
+    assert values[:10] == pytest.approx([(s + 1) / 11 for s in range(10)])
+    assert values[10] == 1.0
+    assert values[30] == pytest.approx(0.55)
+    assert values[20] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + 0.5**0.5))
+    assert values[50] == pytest.approx(0.1)
+
+
+@given(EPOCHS, STEPS, WARMUP, st.floats(0, 1))
+def test_the_cosine_rises_to_one_and_falls_to_its_end(epochs: int, steps: int, warmup: float, final: float) -> None:
+    schedule = CosineSchedule(warmup_epochs=warmup, final=final)
+    values = [factor(schedule, step, steps, epochs) for step in range(steps * epochs + 1)]
+    assert all(0 <= v <= 1 + 1e-12 for v in values)
+    assert values[0] > 0 or final == 0
+    turn = next((s for s in range(len(values)) if s >= warmup * steps), len(values))
+    rising, falling = values[:turn], values[turn:]
+    assert rising == sorted(rising)
+    assert falling == sorted(falling, reverse=True)
+    if falling and steps * epochs - warmup * steps >= 1:
+        assert falling[-1] == pytest.approx(final)
+    assert factor(schedule, steps * epochs + 99, steps, epochs) == pytest.approx(
+        final if steps * epochs + 99 >= warmup * steps else (steps * epochs + 100) / (warmup * steps + 1)
+    )
+
+
+@given(EPOCHS, STEPS, WARMUP)
+def test_the_constant_warms_up_and_stays(epochs: int, steps: int, warmup: float) -> None:
+    schedule = ConstantSchedule(warmup_epochs=warmup)
+    values = [factor(schedule, step, steps, epochs) for step in range(steps * epochs + 1)]
+    assert values == sorted(values)
+    assert all(value == 1.0 for step, value in enumerate(values) if step >= warmup * steps)
+    assert all(0 < value < 1 for step, value in enumerate(values) if step < warmup * steps)

@@ -1,0 +1,56 @@
+"""Costs: counted by a pass, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import timm
+import torch
+from torch import nn
+
+from tlx.config.groups import StageCut, TimmBackbone
+from tlx.network.backbone import create
+from tlx.network.cost import by_stage, multiply_adds
+from tlx.network.cut import cut_at, stages
+
+
+def test_multiply_adds_of_a_convolution_and_a_layer() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16 * 16, 10))
+    assert multiply_adds(net, 32) == 8 * 3 * 9 * 16 * 16 + 8 * 16 * 16 * 10
+
+
+def test_attention_counts() -> None:
+    """A CPU's fused attention is invisible to torch's counter: 21 % of this network would be missing."""
+    model = timm.create_model("test_vit", pretrained=False, num_classes=0)
+    width, tokens, blocks, patch = 64, 101, 6, 16
+    expected = 3 * patch**2 * width * (tokens - 1)
+    hidden = model.blocks[0].mlp.fc1.out_features
+    expected += blocks * (tokens * width * (4 * width + 2 * hidden) + 2 * tokens**2 * width)
+    assert multiply_adds(model, 160) == expected
+
+
+def test_stages_grow_and_agree_with_cuts_of_their_own() -> None:
+    for name in ("test_resnet", "test_vit", "test_mambaout"):
+        whole = create(TimmBackbone(name=name), 64).model
+        names = [n for n, _ in whole.named_parameters()]
+        costs = by_stage(whole, 64)
+        assert [cost.stage for cost in costs] == stages(whole)
+        for shorter, longer in pairwise(costs):
+            assert shorter.parameters < longer.parameters
+            assert shorter.multiply_adds < longer.multiply_adds
+        for cost in costs:
+            trunk = cut_at(create(TimmBackbone(name=name), 64).model, StageCut(stage=cost.stage.index), 64)
+            assert cost.shape == trunk.shape
+            assert cost.parameters == sum(p.numel() for p in trunk.parameters())
+            assert cost.multiply_adds == multiply_adds(trunk, 64)
+        assert [n for n, _ in whole.named_parameters()] == names  # the model itself stays whole
+
+
+def test_counting_leaves_the_mode_as_it_was() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).train()
+    net[1].eval()
+    before = net[1].running_mean.clone()
+    multiply_adds(net, 8)
+    assert net.training
+    assert not net[1].training
+    assert torch.equal(net[1].running_mean, before)

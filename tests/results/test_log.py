@@ -1,0 +1,60 @@
+"""The log: everything said lands in the file, nothing on the terminal, and afterwards all is as before."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import pytest
+
+from tlx.results.log import CHATTY, logged
+
+
+def test_warnings_and_records_land_in_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "tlx.log"
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with logged(path):
+            warnings.warn("something is odd", UserWarning, stacklevel=1)
+            logging.getLogger("tlx").info("ünïcode, and a name that is no text: \udcff")
+            for name in CHATTY:
+                logging.getLogger(name).warning("said by %s", name)
+            logging.getLogger("anyone").debug("too quiet to hear")
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning):
+            warnings.warn("as before", UserWarning, stacklevel=1)
+    text = path.read_text("utf-8")
+    assert "WARNING py.warnings:" in text
+    assert "UserWarning: something is odd" in text
+    assert "ünïcode, and a name that is no text: \\udcff" in text
+    assert all(f"WARNING {name}: said by {name}" in text for name in CHATTY)
+    assert "too quiet" not in text
+    assert "INFO tlx: command: " in text.splitlines()[0]
+    out, err = capfd.readouterr()
+    assert "odd" not in out + err
+    assert "said by" not in out + err
+
+
+def test_afterwards_all_is_as_before(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = list(root.handlers), root.level, warnings.showwarning
+    with pytest.raises(RuntimeError), logged(tmp_path / "tlx.log"):
+        raise RuntimeError
+    assert (list(root.handlers), root.level, warnings.showwarning) == before
+    logging.getLogger("tlx").error("later")
+    assert "later" not in (tmp_path / "tlx.log").read_text()
+
+
+def test_without_a_file_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with logged(None):
+        logging.getLogger("tlx").info("into the void")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_adds_to_the_log(tmp_path: Path) -> None:
+    for _ in range(2):
+        with logged(tmp_path / "tlx.log"):
+            pass
+    assert (tmp_path / "tlx.log").read_text().count("command: ") == 2

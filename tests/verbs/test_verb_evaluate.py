@@ -1,0 +1,53 @@
+"""``evaluate`` measures again what ``train`` measured, and refuses what does not fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, Answer
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(tlx: Command, photos: Path) -> str:
+    words = ("case=small_similar", *TINY, "data=folder", f"data.root={photos}", "data.workers=0")
+    assert tlx(*words, "hydra.run.dir=run").code == 0
+    return "run=run"
+
+
+def test_evaluate_repeats_the_runs_own_figures(tlx: Command, tmp_path: Path, run: str) -> None:
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    for split in ("train", "val", "test"):
+        answer = tlx("evaluate", run, f"split={split}", "trainer=cpu")
+        assert answer.code == 0, answer.err
+        row = next(line.split() for line in answer.out.splitlines() if line.startswith(split))
+        assert row[1] == str(result["images"][split])
+        assert float(row[3]) == pytest.approx(result["metrics"][split]["accuracy"], abs=5e-5)
+        assert float(row[2]) == pytest.approx(result["metrics"][split]["loss"], abs=2e-4)
+
+
+def test_evaluate_on_other_images_of_the_same_classes(tlx: Command, photos: Path, run: str) -> None:
+    answer = tlx("evaluate", run, "data=folder", f"data.root={photos}", "split=train", "data.workers=0", "trainer=cpu")
+    assert answer.code == 0, answer.err
+
+
+def test_evaluate_refuses_unknown_classes(tlx: Command, photos: Path, run: str) -> None:
+    for split in ("train", "val"):
+        (photos / split / "red").rename(photos / split / "green")
+    answer = tlx("evaluate", run, "data=folder", f"data.root={photos}", "trainer=cpu")
+    assert answer.code == 2
+    assert "does not know the classes green" in answer.err
+
+
+def test_evaluate_refuses_an_unfinished_run(tlx: Command, tmp_path: Path) -> None:
+    assert tlx("case=small_similar", *TINY, "init=pretrained", "init.file=nowhere", "hydra.run.dir=half").code == 2
+    answer = tlx("evaluate", "run=half")
+    assert answer.code == 2
+    assert "resume run=half" in answer.err
+    assert tlx("evaluate", "run=nowhere").code == 2
+    assert tlx("evaluate", "run=half", "split=all").code == 2

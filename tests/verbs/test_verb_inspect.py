@@ -1,0 +1,46 @@
+"""``inspect`` shows the surgery that ``train`` does, and does none of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import TINY, Answer, runs_of
+
+Command = Callable[..., Answer]
+
+
+def test_inspect_shows_stages_fates_and_cuts_and_writes_nothing(tlx: Command, tmp_path: Path) -> None:
+    answer = tlx("inspect", "case=small_different", *TINY, "cut=layer", "cut.name=layer2")
+    assert answer.code == 0, answer.err
+    rows = [line.split() for line in answer.out.splitlines()]
+    table = {row[1]: " ".join(row) for row in rows if row and row[0].isdigit()}
+    assert list(table) == ["act1", "layer1", "layer2", "layer3", "layer4"]
+    assert all("kept, frozen" in table[name] for name in ("act1", "layer1", "layer2"))
+    assert all("cut away" in table[name] for name in ("layer3", "layer4"))
+    assert "new, trained" in answer.out
+    assert "cut=layer cut.name=" in answer.out
+    assert "layer3.0" in answer.out
+    assert not runs_of(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_inspect_counts_what_train_counts(tlx: Command, tmp_path: Path) -> None:
+    from tlx.results.console import amount
+
+    words = ("case=small_different", *TINY)
+    answer = tlx("inspect", *words)
+    assert tlx(*words).code == 0
+    parameters = json.loads((runs_of(tmp_path)[0] / "result.json").read_text())["parameters"]
+    for line, key in (("kept", "kept"), ("trained", "trained"), ("frozen", "frozen")):
+        shown = next(text for text in answer.out.splitlines() if text.startswith(line))
+        assert amount(parameters[key]) in shown
+    assert f"{amount(parameters['dropped'])} dropped" in answer.out
+
+
+def test_inspect_names_a_cut_inside_a_stage(tlx: Command) -> None:
+    words = ("backbone.name=test_convnext", "cut=layer", "cut.name=stages.1.blocks.0")
+    answer = tlx("inspect", "case=small_different", *TINY, *words)
+    assert answer.code == 0, answer.err
+    assert "stages.1.blocks.0" in answer.out

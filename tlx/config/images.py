@@ -1,0 +1,96 @@
+"""The dataclasses of the groups ``data`` and ``augment``: where images come from, and what happens to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlx.config.fields import choice, number, numbers, path
+
+__all__ = [
+    "Data",
+    "DigitsData",
+    "FolderData",
+    "LettersData",
+    "LightAugment",
+    "NoAugment",
+    "PatchesData",
+    "StandardAugment",
+]
+
+
+@dataclass
+class Data:
+    """What every data source shares. Sizes are pixels, shares are fractions of the images."""
+
+    image_size: int | None = number(None, low=1)  # default: the backbone's own
+    batch_size: int = number(64, low=1)
+    workers: int | None = number(None, low=0)  # default: from the cores and the kind of source
+    balance: str = choice("none", "none", "weights", "sampler")
+
+
+@dataclass
+class FolderData(Data):
+    """Class folders: ``root/CLASS/*.jpg`` or ``root/{train,val,test}/CLASS/*.jpg``."""
+
+    kind: str = "folder"
+    root: str = path(required=True)
+    per_class: int | None = number(None, low=1)  # at most so many training images a class (before validation is carved)
+    val_share: float = number(0.15, above=0, high=0.9)
+    test_share: float = number(0.15, above=0, high=0.9)
+
+
+@dataclass
+class DigitsData(Data):
+    """Handwritten digits (scikit-learn's), ``per_class`` images a class for training."""
+
+    kind: str = "digits"
+    per_class: int = number(20, low=2)
+
+
+@dataclass
+class LettersData(Data):
+    """Rendered letters of a script, under geometric and photometric variation."""
+
+    kind: str = "letters"
+    script: str = choice("greek", "greek", "latin")
+    per_class: int = number(500, low=2)
+    val_per_class: int = number(50, low=1)
+    test_per_class: int = number(50, low=1)
+
+
+@dataclass
+class PatchesData(Data):
+    """Grey patches of real photographs, one photograph a class; the splits come from separate regions."""
+
+    kind: str = "patches"
+    per_class: int = number(20, low=2)
+    val_per_class: int = number(50, low=1)
+    test_per_class: int = number(50, low=1)
+    rotate: bool = False
+
+
+@dataclass
+class NoAugment:
+    """Training images are prepared like test images."""
+
+    kind: str = "none"
+
+
+@dataclass
+class LightAugment:
+    """A random resized crop (share of the area, ratio of the sides); safe where left and right matter."""
+
+    kind: str = "light"
+    scale: list[float] = numbers(0.7, 1.0)
+    ratio: list[float] = numbers(0.85, 1.18)
+
+
+@dataclass
+class StandardAugment:
+    """A random resized crop, a horizontal flip, and colour jitter: for photographs."""
+
+    kind: str = "standard"
+    scale: list[float] = numbers(0.35, 1.0)
+    ratio: list[float] = numbers(0.75, 1.3333)
+    flip: float = number(0.5, low=0, high=1)
+    jitter: float = number(0.2, low=0, high=1)
