@@ -12,19 +12,11 @@ from pathlib import Path
 import pytest
 
 import tlx
+from tests.conftest import TINY
 
 CHECKOUT = Path(tlx.__file__).parents[1]
-OWN_CASE = """\
-# @package _global_
-# python -m tlx --config-dir conf case=mine
-defaults:
-  - small_similar
-  - override /backbone: timm
-  - override /init: scratch
-  - override /trainer: cpu
-  - _self_
-backbone: {name: test_resnet, image_size: 32}
-"""
+# The README's own ten lines, so that they stay true.
+OWN_CASE = (CHECKOUT / "README.md").read_text("utf-8").partition("```yaml\n")[2].partition("```")[0]
 
 
 def run(*words: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -67,17 +59,21 @@ def test_everything_is_in_it(wheel: Path) -> None:
     assert lacking(names - {"tlx/conf/case/small_similar.yaml"}) == ["tlx/conf/case/small_similar.yaml"]
 
 
-def test_installed_elsewhere_it_runs_a_users_own_case(site: Path, tmp_path: Path) -> None:
+def test_installed_elsewhere_it_runs_a_users_own_case(site: Path, tmp_path: Path, photos: Path) -> None:
+    assert OWN_CASE.startswith("# @package _global_")
+    assert len(OWN_CASE.splitlines()) <= 10
     (tmp_path / "conf" / "case").mkdir(parents=True)
     (tmp_path / "conf" / "case" / "mine.yaml").write_text(OWN_CASE)
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     where = "import tlx, tlx.__main__ as m; print(tlx.__file__); print(m.conf_folder())"
     said = run("-c", where, env=environment, cwd=tmp_path).stdout.splitlines()
     assert [Path(line) for line in said] == [site / "tlx" / "__init__.py", site / "tlx" / "conf"]  # not the checkout
-    done = run("-m", "tlx", "--config-dir", "conf", "case=mine", "seed=1", env=environment, cwd=tmp_path)
+    words = ("-m", "tlx", "--config-dir", "conf", "case=mine", "seed=1", f"data.root={photos}", *TINY)
+    done = run(*words, env=environment, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     (file,) = (tmp_path / "outputs" / "runs").glob("*_mine_*/result.json")
     result = json.loads(file.read_text())
     assert (result["case"], result["seed"], result["backbone"]) == ("mine", 1, "test_resnet")
     assert result["frozen_unchanged"] is True
+    assert (result["data"], result["cut"], result["surgery"]["cut"]) == ("photos", "stage", "behind stage layer2")
     assert 0.1 < result["metrics"]["test"]["accuracy"] <= 1

@@ -10,7 +10,6 @@ from types import FrameType
 
 from tlx.errors import Interrupted
 
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import TINY, Answer, runs_of
+from tests.conftest import TINY, Answer
 from tlx.data.order import Order
 from tlx.learner.checkpoints import Checkpoints
 from tlx.storage import read_checkpoint, read_tensors
@@ -114,9 +114,7 @@ def test_resume_is_exact_with_a_frozen_trunk_and_accumulation(
     assert differences(state_of(tmp_path / "whole"), resumed) == []
 
 
-def test_an_order_that_is_replayed_is_noticed(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_order_that_is_replayed_is_noticed(tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: an order that forgets where the run stopped makes the comparison above fail."""
     assert tlx(*RUN, "hydra.run.dir=whole").code == 0
     monkeypatch.setattr(Order, "start", property(lambda _: (0, 0), lambda _, __: None), raising=False)

@@ -93,9 +93,7 @@ def test_same_seed_same_result_and_another_seed_another(tlx: Command, tmp_path: 
 
 
 @pytest.mark.parametrize("features", ["memory", "off"])
-def test_test_images_are_touched_once_and_last(
-    tlx: Command, monkeypatch: pytest.MonkeyPatch, features: str
-) -> None:
+def test_test_images_are_touched_once_and_last(tlx: Command, monkeypatch: pytest.MonkeyPatch, features: str) -> None:
     asked: list[str] = []
     whole = ImageModule.plain_loader
 

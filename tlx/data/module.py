@@ -19,7 +19,6 @@ from tlx.data.source import Images, Source
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
 
-
 LAST_SAVE_S = 30
 
 
