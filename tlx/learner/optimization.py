@@ -23,7 +23,7 @@ def parameter_groups(network: Network, optimizer: Optimizer, epochs: int) -> lis
     """
     names = [name for name, _ in network.named_parameters()]
     ever = frozenset().union(*(trained(network.freeze, names, epoch) for epoch in range(epochs)))
-    spared = getattr(network.trunk.model, "no_weight_decay", set)()
+    spared: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if name not in ever:
