@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
@@ -72,9 +74,5 @@ def stage_table(costs: list[StageCost], network: Network) -> Table:
 
 def _cuts(out: Console, names: list[str]) -> None:
     out.print()
-    say(
-        out,
-        "cuts",
-        "cut=head; cut=early; cut=stage cut.stage=INDEX (or name, from the table); cut=layer cut.name= one of",
-    )
-    out.print(f"          {', '.join(names)}", markup=False)
+    say(out, "cuts", "cut=head; cut=early; cut=stage cut.stage=INDEX (or name, as above); cut=layer cut.name= one of")
+    out.print(Padding(Text(", ".join(names)), (0, 0, 0, 10)))
