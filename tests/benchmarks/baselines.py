@@ -1,6 +1,6 @@
 """What no network at all reaches on the embedded sets: logistic regression on raw pixels and on colour statistics.
 
-Run: python tests/benchmarks/baselines.py. Prints test accuracy, mean and deviation over three seeds. The pixels are
+Run: python -m tests.benchmarks.baselines. Prints test accuracy, mean and deviation over three seeds. The pixels are
 grey, 24 x 24; the colour statistics a channel's mean, deviation and 16-bin histogram. The solver and its choice of
 strength on validation data are those of tlx; large sets use their first 5,000 training images.
 """
