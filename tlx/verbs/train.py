@@ -63,8 +63,10 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         if solvable(config, network):
             logits, solver = _solve(config, network, images, trainer, clock)
         else:
-            logits, solver = _fit(config, network, images, trainer, clock, folder, interruption, resuming), None
-        freeze.assert_unmoved(frozen, freeze.fingerprint(freeze.frozen_tensors(network, network.trained)))
+            _fit(config, network, images, trainer, clock, folder, interruption, resuming)
+            _certify(network, frozen)  # the state that training ended with, before the best epoch's takes its place
+            logits, solver = _best(network, images, trainer, clock, folder), None
+        _certify(network, frozen)
 
         with clock.phase("evaluate"):
             metrics = {split: measure(logits[split], _labels(source, split), list(source.classes)) for split in SPLITS}
@@ -175,8 +177,8 @@ def _fit(
     folder: RunFolder,
     interruption: Interruption,
     resuming: bool,
-) -> Logits:
-    """Train by gradient descent; the weights of the best epoch on validation data are the result."""
+) -> None:
+    """Train by gradient descent, from the last saved state where there is one."""
     learner = Learner(
         network,
         len(images.source.classes),
@@ -192,9 +194,18 @@ def _fit(
     state = str(folder.last) if resuming and folder.last.is_file() else None
     with clock.phase("fit"), interruption.defer():
         trainer.fit(learner, datamodule=images, ckpt_path=state)
+
+
+def _best(network: Network, images: ImageModule, trainer: pl.Trainer, clock: Clock, folder: RunFolder) -> Logits:
+    """Take the weights of the best epoch on validation data, and classify every split with them."""
     network.load_state_dict(read_tensors(folder.best))
     with clock.phase("evaluate"):
         return {split: predict(trainer, Classifier(network), images.plain_loader(split)) for split in SPLITS}
+
+
+def _certify(network: Network, frozen: dict[str, str]) -> None:
+    """Prove that what is frozen has the fingerprints it had before."""
+    freeze.assert_unmoved(frozen, freeze.fingerprint(freeze.frozen_tensors(network, network.trained)))
 
 
 def _show_progress(config: TrainConfig, trainer: pl.Trainer, checkpoints: Checkpoints | None = None) -> None:
