@@ -54,12 +54,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         logits = predict(trainer, Classifier(network), images.plain_loader(config.split))
     labels = torch.tensor([classes.index(source.classes[k]) for k in source.split(config.split).labels])
     metrics = {config.split: measure(logits, labels, classes)}
-    _show(trainer, folder, metrics, len(labels))
+    _show(trainer, folder, metrics, len(labels), source.notes)
     return metrics
 
 
-def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int) -> None:
+def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int, notes: tuple[str, ...]) -> None:
     if trainer.is_global_zero:
         out = console()
+        for note in notes:
+            say(out, "data", note)
         say(out, "model", str(folder.model))
         out.print(metrics_table(metrics, dict.fromkeys(metrics, count)))

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from tlx.config.groups import MemoryFeatures
+from tlx.config.groups import FolderData, MemoryFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule, ending_workers
 from tlx.data.open import open_source
@@ -137,6 +137,12 @@ def announce(config: TrainConfig, source: Source, network: Network, surgery: Sur
     say(out, "data", f"{config.data.kind}, {len(source.classes)} classes, images: {counts}")
     for note in source.notes:
         say(out, "", note)
+    if config.backbone.weights == "package" and isinstance(config.data, FolderData):
+        say(
+            out,
+            "",
+            "the embedded backbone has seen rendered letters only; for photographs: backbone=resnet50 or another",
+        )
     start = f"weights from {surgery.weights.name}" if surgery.weights else "random weights"
     say(out, "network", f"{config.backbone.name}, {start}, {amount(surgery.kept)} parameters kept")
     what = "the new layer alone" if network.trunk_frozen else "the whole network"
