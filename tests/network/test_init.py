@@ -6,7 +6,6 @@ import pickle
 import socket
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -274,8 +273,6 @@ def test_the_packages_own_weights_serve_without_the_network() -> None:
         weights="package",
         image_size=48,
     )
-    if not Path(str(files("tlx") / "assets" / PACKAGE_WEIGHTS)).is_file():
-        pytest.skip("the embedded weights are not there yet")
     trunk = trunk_of(embedded, size=48)
     before = {n: t.clone() for n, t in trunk.model.state_dict().items()}
     assert load_pretrained(trunk.model, embedded, PretrainedInit()).name == PACKAGE_WEIGHTS
