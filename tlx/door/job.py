@@ -6,7 +6,6 @@ import errno
 import importlib
 import logging
 import shlex
-import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -139,14 +138,14 @@ def _last_line(error: BaseException) -> str:
 
 
 def _record(folder: RunFolder, message: str, code: int) -> None:
-    """Record a failure for the sweep's comparison; a folder that cannot be written keeps its silence."""
+    """Record a failure for the sweep's comparison; of a folder that cannot be written, say so."""
     try:
         if HydraConfig.get().mode == RunMode.RUN and not folder.config.exists():
             _clear(folder.path)  # nothing began: a folder that holds nothing is clutter
         else:
             folder.fail(message, code)
     except (errors.TlxError, OSError):
-        print(f"tlx: {folder.path} cannot be written", file=sys.stderr)
+        say_error(f"{folder.path} cannot be written; the reason of its failure is not kept")
 
 
 def _clear(path: Path) -> None:

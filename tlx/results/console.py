@@ -80,4 +80,5 @@ def amount(count: int) -> str:
 
 def error(message: str) -> None:
     """Print an error as one line (a long one wraps) on standard error."""
-    print(f"tlx: error: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"tlx: error: {message}\n")
+    sys.stderr.flush()
