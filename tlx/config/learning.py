@@ -1,0 +1,146 @@
+"""The dataclasses of the groups that say how the head and what is awake are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tlx.config.fields import choice, number, numbers
+
+__all__ = [
+    "SGD",
+    "AdamW",
+    "Callbacks",
+    "Checkpoint",
+    "ConstantSchedule",
+    "CosineSchedule",
+    "EarlyStopping",
+    "LbfgsSolver",
+    "Logger",
+    "MemoryFeatures",
+    "NoFeatures",
+    "Regularizer",
+    "Trainer",
+]
+
+
+@dataclass
+class MemoryFeatures:
+    """A wholly frozen trunk computes its features once, kept in memory, and ``solver`` trains the head on them."""
+
+    kind: str = "memory"
+
+
+@dataclass
+class NoFeatures:
+    """Compute features live, in every epoch, with augmentation, through the Lightning trainer."""
+
+    kind: str = "off"
+
+
+@dataclass
+class LbfgsSolver:
+    """Multinomial logistic regression to convergence; the L2 strength is chosen on validation data.
+
+    ``strengths`` are lambdas of ``mean cross entropy + lambda / 2 * |W|^2`` on standardised features.
+    """
+
+    kind: str = "lbfgs"
+    strengths: list[float] = numbers(1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    max_iterations: int = number(500, low=1)
+
+
+@dataclass
+class AdamW:
+    """AdamW (Loshchilov and Hutter, 2019). Weight decay spares biases and norms."""
+
+    kind: str = "adamw"
+    lr: float = number(1e-3, above=0)
+    weight_decay: float = number(0.05, low=0)
+    betas: list[float] = numbers(0.9, 0.999)
+    head_multiple: float = number(1.0, above=0)  # the head's learning rate, as a multiple of lr
+
+
+@dataclass
+class SGD:
+    """Stochastic gradient descent with momentum. Weight decay spares biases and norms."""
+
+    kind: str = "sgd"
+    lr: float = number(0.05, above=0)
+    weight_decay: float = number(1e-4, low=0)
+    momentum: float = number(0.9, low=0, high=1)
+    nesterov: bool = True
+    head_multiple: float = number(1.0, above=0)
+
+
+@dataclass
+class CosineSchedule:
+    """Linear warm-up, then half a cosine down to ``final`` times the learning rate; counted in steps."""
+
+    kind: str = "cosine"
+    warmup_epochs: float = number(0.5, low=0)
+    final: float = number(0.01, low=0, high=1)
+
+
+@dataclass
+class ConstantSchedule:
+    """Linear warm-up, then the learning rate as given."""
+
+    kind: str = "constant"
+    warmup_epochs: float = number(0.0, low=0)
+
+
+@dataclass
+class Regularizer:
+    """Label smoothing (Szegedy et al., 2016), the only one yet."""
+
+    kind: str = "standard"
+    label_smoothing: float = number(0.0, low=0, high=0.99)
+
+
+@dataclass
+class Trainer:
+    """What the Lightning trainer is asked for."""
+
+    kind: str = "lightning"
+    accelerator: str = choice("auto", "auto", "cpu", "gpu", "mps")
+    devices: int | str = "auto"
+    num_nodes: int = number(1, low=1)
+    strategy: str = choice("auto", "auto", "ddp", "fsdp")
+    precision: str = choice("32", "32", "bf16-mixed", "16-mixed")
+    max_epochs: int = number(10, low=1)
+    accumulate: int = number(1, low=1)  # batches a step
+    gradient_clip: float | None = number(1.0, above=0)  # of the gradient's norm; null: off
+
+
+@dataclass
+class Checkpoint:
+    """When the state is saved, besides at every epoch's end, and what "best" means."""
+
+    monitor: str = choice("accuracy", "accuracy", "balanced_accuracy", "macro_f1", "loss")
+    every_seconds: float = number(300.0, above=0)
+
+
+@dataclass
+class EarlyStopping:
+    """Stop when the monitored validation metric has not improved for ``patience`` epochs (null: never)."""
+
+    patience: int | None = number(None, low=1)
+    min_delta: float = number(0.0, low=0)
+
+
+@dataclass
+class Callbacks:
+    """What watches the training."""
+
+    kind: str = "standard"
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    progress: bool = True
+
+
+@dataclass
+class Logger:
+    """``metrics.csv`` is always written; ``tensorboard`` adds event files beside it."""
+
+    kind: str = "csv"
+    tensorboard: bool = False
