@@ -9,6 +9,7 @@ from tlx.config.fields import REQUIRED, choice, number, path
 
 Init = g.PretrainedInit | g.ScratchInit
 Cut = g.HeadCut | g.EarlyCut | g.StageCut | g.LayerCut
+Head = g.LinearHead | g.MlpHead | g.CosineHead
 Freeze = g.TrunkFreeze | g.NoFreeze
 Features = g.MemoryFeatures | g.NoFeatures
 AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData
@@ -25,7 +26,7 @@ class TrainConfig:
     init: Init
     cut: Cut
     freeze: Freeze
-    head: g.LinearHead
+    head: Head
     features: Features
     solver: g.LbfgsSolver
     data: AnyData

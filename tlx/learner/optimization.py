@@ -19,17 +19,18 @@ def parameter_groups(network: Network, optimizer: Optimizer, epochs: int) -> lis
     """Group all parameters that train in any epoch: trunk and head, with and without weight decay.
 
     Every group exists from the start, so that a schedule and a checkpoint know it; its learning rate is base times
-    multiple, written out. Biases, norms and what the architecture asks for are not decayed.
+    multiple, written out. Biases, norms and what the architecture and the head ask for are not decayed.
     """
     names = [name for name, _ in network.named_parameters()]
     ever = frozenset().union(*(trained(network.freeze, names, epoch) for epoch in range(epochs)))
-    spared: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
+    own: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
+    spared = {f"trunk.model.{name}" for name in own} | {f"head.{name}" for name in network.head.no_weight_decay()}
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if name not in ever:
             continue
         part = name.split(".")[0]
-        decayed = parameter.ndim > 1 and name.removeprefix("trunk.model.") not in spared
+        decayed = parameter.ndim > 1 and name not in spared
         group = groups.setdefault(
             f"{part}/{'decayed' if decayed else 'plain'}",
             {

@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tlx.config.groups import MemoryFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.network import network as networks
@@ -34,15 +35,26 @@ def inspect(config: TrainConfig) -> None:
     out.print()
     counts = networks.counts(network, surgery)
     facts = networks.described(network, surgery)
-    say(out, "cut", f"{facts['cut']}, {network.trunk.shape} features, {network.trunk.width} after pooling")
+    pooling = "pooling" if network.head.pool.kind == "auto" else f"{network.head.pool.kind} pooling"
+    say(out, "cut", f"{facts['cut']}, {network.trunk.shape} features, {network.head.width} after {pooling}")
     say(out, "kept", f"{amount(counts['kept'])} parameters ({amount(counts['dropped'])} dropped)")
     say(out, "trained", f"{amount(counts['trained'])} parameters: {facts['trained']}")
-    say(out, "frozen", f"{amount(counts['frozen'])} parameters, and every buffer beside them")
+    beside = ", and every buffer beside them" if counts["frozen"] else ""
+    say(out, "frozen", f"{amount(counts['frozen'])} parameters{beside}")
     cost = multiply_adds(network, preprocessing.image_size)
     total = multiply_adds(whole, preprocessing.image_size)
     say(out, "cost", f"{amount(cost)} multiply-adds an image at {preprocessing.image_size} px (whole: {amount(total)})")
-    say(out, "method", "features computed once, then the solver" if solvable(config, network) else "gradient descent")
+    say(out, "method", method(config, network))
     _cuts(out, layers(whole, preprocessing.image_size))
+
+
+def method(config: TrainConfig, network: Network) -> str:
+    """Say how the head is trained, and why not by the solver where one might expect it."""
+    if solvable(config, network):
+        return "features computed once, then the solver"
+    expected = isinstance(config.features, MemoryFeatures) and network.trunk_frozen
+    why = "; the solver takes head=linear and a pooling without parameters" if expected else ""
+    return f"gradient descent{why}"
 
 
 def stage_table(costs: list[StageCost], network: Network) -> Table:
@@ -67,7 +79,7 @@ def stage_table(costs: list[StageCost], network: Network) -> Table:
             style=style,
         )  # fmt: skip
     head = sum(p.numel() for p in network.head.parameters())
-    outputs = str(network.head.linear.out_features)
+    outputs = str(network.head.num_classes)
     table.add_row("", "head", outputs, f"+ {amount(head)}", "", "new, trained", style="green")
     return table
 

@@ -145,14 +145,15 @@ def announce(config: TrainConfig, source: Source, network: Network, surgery: Sur
         )
     start = f"weights from {surgery.weights.name}" if surgery.weights else "random weights"
     say(out, "network", f"{config.backbone.name}, {start}, {amount(surgery.kept)} parameters kept")
-    what = "the new layer alone" if network.trunk_frozen else "the whole network"
+    new = "the new layer alone" if network.head.solvable else "the new head alone"
+    what = new if network.trunk_frozen else "the whole network"
     how = "on features computed once" if solvable(config, network) else f"for {config.trainer.max_epochs} epochs"
     say(out, "training", f"{what}, {how}")
 
 
 def solvable(config: TrainConfig, network: Network) -> bool:
-    """Whether the head can be solved on features computed once: the whole trunk is frozen, and features are wanted."""
-    return isinstance(config.features, MemoryFeatures) and network.trunk_frozen
+    """Whether the head can be solved on features computed once: a frozen trunk, a linear head, and features wanted."""
+    return isinstance(config.features, MemoryFeatures) and network.trunk_frozen and network.head.solvable
 
 
 def _solve(
