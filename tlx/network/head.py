@@ -22,7 +22,8 @@ class Cosine(nn.Module):
     """Logits s * cos(x, w_k) with a learned factor s > 0 (Gidaris and Komodakis, 2018; Chen et al., 2019).
 
     The weights w start from normal(0, 1/sqrt(D)), about unit length; s from the temperature, kept as its logarithm.
-    Lengths are taken in float32 and count as 1e-6 at least, so that features that are all zero stay finite.
+    Lengths are taken in float32 and count as 1e-4 at least, so that features that are all zero stay finite, and so do
+    their gradients.
     """
 
     def __init__(self, width: int, num_classes: int, temperature: float, generator: torch.Generator) -> None:
@@ -32,7 +33,7 @@ class Cosine(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Classify features (N, D)."""
-        directions, classes = (F.normalize(x.float(), dim=1, eps=1e-6) for x in (features, self.weight))
+        directions, classes = (F.normalize(x.float(), dim=1, eps=1e-4) for x in (features, self.weight))
         return F.linear(directions, classes) * self.log_temperature.float().exp()
 
 
