@@ -21,20 +21,21 @@ HEADS: dict[str, type[HeadConfig]] = {kind.kind: kind for kind in (LinearHead, M
 class Cosine(nn.Module):
     """Logits s * cos(x, w_k) with a learned factor s > 0 (Gidaris and Komodakis, 2018; Chen et al., 2019).
 
-    The weights w start from normal(0, 1/sqrt(D)), about unit length; s from the temperature, kept as its logarithm.
-    Lengths are taken in float32 and count as 1e-4 at least, so that features that are all zero stay finite, and so do
-    their gradients.
+    The weights w start from normal(0, 0.01), as a linear head's: their length says nothing, but the shorter they are,
+    the further a step turns them. s starts from the temperature and is kept as its logarithm. Lengths are taken in
+    float32, and that of x counts as 1e-4 at least: features that are all zero stay finite, and so do their gradients.
     """
 
     def __init__(self, width: int, num_classes: int, temperature: float, generator: torch.Generator) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_classes, width).normal_(0.0, width**-0.5, generator=generator))
+        self.weight = nn.Parameter(torch.empty(num_classes, width).normal_(0.0, 0.01, generator=generator))
         self.log_temperature = nn.Parameter(torch.full((1,), math.log(temperature)))  # not a scalar: FSDP takes none
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Classify features (N, D)."""
-        directions, classes = (F.normalize(x.float(), dim=1, eps=1e-4) for x in (features, self.weight))
-        return F.linear(directions, classes) * self.log_temperature.float().exp()
+        directions = F.normalize(features.float(), dim=1, eps=1e-4)
+        cosines = F.linear(directions, F.normalize(self.weight.float(), dim=1))
+        return cosines * self.log_temperature.float().exp()
 
 
 class Head(nn.Module):
