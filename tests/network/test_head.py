@@ -168,7 +168,7 @@ def test_dropout_acts_in_training_alone(config: HeadConfig) -> None:
 @given(
     st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(1, 9), st.sampled_from(["layer", "batch", "none"])
 )
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_an_mlp_is_its_formula(hidden: list[int], width: int, norm: str) -> None:
     head = on_vectors(MlpHead(hidden=hidden, norm=norm, dropout=0.3), width).eval()
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_batchnorm_refuses_to_train_on_one_image() -> None:
 
 
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(2, 5), st.floats(0.5, 100))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_cosine_logits_are_their_formula(count: int, width: int, num_classes: int, temperature: float) -> None:
     head = on_vectors(CosineHead(temperature=temperature), width, num_classes)
     features = torch.randn(count, width) * 10

@@ -44,6 +44,7 @@ SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.i
 
 
 @given(SHAPES, st.sampled_from(LAYOUTS), st.integers(0, 3), st.sampled_from(KINDS[:-1]), st.integers(0, 999))
+@settings(deadline=None)
 def test_every_kind_is_its_formula_in_every_layout(
     shape: tuple[int, int, int, int], layout: str, prefix: int, kind: str, seed: int
 ) -> None:
@@ -56,7 +57,7 @@ def test_every_kind_is_its_formula_in_every_layout(
 
 
 @given(SHAPES, st.sampled_from(LAYOUTS), st.integers(0, 3))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_attention_is_its_formula_in_every_layout(shape: tuple[int, int, int, int], layout: str, prefix: int) -> None:
     count, height, across, width = shape
     width *= 64  # one head for every 64 features
