@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from tlx.config.groups import (
     EarlyCut,
     HeadCut,
     LayerCut,
-    LinearHead,
     PretrainedInit,
     ScratchInit,
     StageCut,
@@ -24,14 +23,15 @@ from tlx.config.groups import (
 )
 from tlx.errors import InputError
 from tlx.network.backbone import Preprocessing, create
-from tlx.network.cut import Trunk, cut_at
+from tlx.network.cut import Trunk
 from tlx.network.freeze import Freeze, asleep, trained
-from tlx.network.head import Head
+from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
 from tlx.network.layout import Layout
+from tlx.network.pool import cut_for
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
-FORMAT = 1
+FORMAT = 2  # 1: without head.pool
 
 
 class Network(nn.Module):
@@ -103,7 +103,7 @@ def build(
     init: PretrainedInit | ScratchInit,
     cut: HeadCut | EarlyCut | StageCut | LayerCut,
     freeze: Freeze,
-    head: LinearHead,
+    head: HeadConfig,
     num_classes: int,
     seed: int,
     image_size: int | None = None,
@@ -116,9 +116,9 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
         whole = create(backbone, image_size)
-    trunk = cut_at(whole.model, cut, whole.preprocessing.image_size)
+    trunk, pool = cut_for(head.pool, whole.model, cut, whole.preprocessing.image_size)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
-    new = Head(head, trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
+    new = Head(replace(head, pool=pool), trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
     network = Network(trunk, new, freeze)
     kept = parameter_count(trunk)
     return network, whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
@@ -135,10 +135,12 @@ def counts(network: Network, surgery: Surgery) -> dict[str, int]:
 def described(network: Network, surgery: Surgery) -> dict[str, Any]:
     """Say in words what was cut."""
     point = network.trunk.point
+    whole = "the classifier" if network.trunk.layout == "vector" else "the pooling and the classifier"
     return {
-        "cut": "behind everything but the classifier" if point.kind == "head" else f"behind {point.kind} {point.name}",
+        "cut": f"behind everything but {whole}" if point.kind == "head" else f"behind {point.kind} {point.name}",
         "features": network.trunk.width,
         "weights": str(surgery.weights) if surgery.weights else None,
+        "head": network.head.words,
     }
 
 
@@ -148,7 +150,7 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def save(
-    folder: Path, network: Network, backbone: TimmBackbone, head: LinearHead, seen: Preprocessing, classes: list[str]
+    folder: Path, network: Network, backbone: TimmBackbone, head: HeadConfig, seen: Preprocessing, classes: list[str]
 ) -> None:
     """Write ``folder/network.json`` and ``folder/weights.safetensors``: all that rebuilds the network, no code."""
     folder.mkdir(exist_ok=True)
@@ -158,7 +160,7 @@ def save(
         "format": FORMAT,
         "backbone": {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})},
         "cut": {"kind": point.kind, "name": point.name, "stage": point.stage},
-        "head": asdict(head),
+        "head": {**asdict(head), "pool": network.head.pool.kind},
         "preprocessing": asdict(seen),
         "classes": classes,
     }
@@ -191,9 +193,10 @@ def _loaded(folder: Path, plain: Any) -> tuple[Network, Preprocessing, list[str]
         "stage": StageCut(stage=at["stage"]),
         "layer": LayerCut(name=at["name"]),
     }
-    trunk = cut_at(model, cuts[at["kind"]], seen.image_size)
-    config = check(plain["head"], LinearHead, "head")
-    head = Head(config, trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
+    saved = {"pool": "avg" if at["kind"] == "layer" else "auto", **plain["head"]}  # format 1 knew no class token
+    config = check(saved, HEADS[saved["kind"]], "head")
+    trunk, pool = cut_for(config.pool, model, cuts[at["kind"]], seen.image_size)
+    head = Head(replace(config, pool=pool), trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
     network = Network(trunk, head, TrunkFreeze())
     network.load_state_dict(read_tensors(folder / "weights.safetensors"))
     return network.eval(), seen, list(plain["classes"])
