@@ -21,6 +21,7 @@ Freeze = (
     | g.BiasFreeze
     | g.SurgicalFreeze
     | g.PatternFreeze
+    | g.LoraFreeze
 )
 Features = g.MemoryFeatures | g.NoFeatures
 AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData

@@ -12,6 +12,8 @@ from tlx.network import freeze
 from tlx.network.network import Network
 from tlx.randomness import seed_for
 
+PARTS = {"norm": "the normalisation layers", "bias": "the biases", "lora": "low-rank adapters"}  # by policy
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -85,5 +87,4 @@ def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None)
     stages = sorted({layout.stage[name] for name in trained if name in layout.stage})
     whole = trained == layout.of_stages(stages) | frozenset(layout.head)
     names = ", ".join(layout.stages[index] for index in stages)
-    part = {"norm": "the normalisation layers", "bias": "the biases"}.get(network.freeze.kind, f"parts of {names}")
     return f"{new} and {names if whole else part}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tlx.config.groups import (
     EarlyCut,
     HeadCut,
     LayerCut,
+    LoraFreeze,
     PretrainedInit,
     ScratchInit,
     StageCut,
@@ -28,6 +30,7 @@ from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
 from tlx.network.layout import Layout
+from tlx.network.lora import attach, merge
 from tlx.network.pool import cut_for
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
@@ -119,9 +122,19 @@ def build(
     trunk, pool = cut_for(head.pool, whole.model, cut, whole.preprocessing.image_size)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
     new = Head(replace(head, pool=pool), trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
-    network = Network(trunk, new, freeze)
     kept = parameter_count(trunk)
-    return network, whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
+    if isinstance(freeze, LoraFreeze):
+        attach(trunk.model, freeze, seed)
+    return Network(trunk, new, freeze), whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
+
+
+def finished(network: Network) -> Network:
+    """Return the network as it is kept: adapters merged into their weights, in a copy; else itself."""
+    if not isinstance(network.freeze, LoraFreeze):
+        return network
+    copy = deepcopy(network)
+    merge(copy.trunk.model)
+    return copy
 
 
 def counts(network: Network, surgery: Surgery) -> dict[str, int]:
