@@ -56,6 +56,7 @@ class Checkpoints(pl.Callback):
         metrics: ``metrics.csv``, which is written anew after every epoch.
         past: The rows of earlier phases, which stand above this one's.
         pause: The number of epochs after which to stop for now (null: none).
+        start: The row of the weights that the phase starts from, where they may be its best.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Checkpoints(pl.Callback):
         metrics: Path | None = None,
         past: Sequence[Row] = (),
         pause: int | None = None,
+        start: Row | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -75,7 +77,7 @@ class Checkpoints(pl.Callback):
         self.metrics = metrics
         self.past = past
         self.pause = pause
-        self.history: list[Row] = []
+        self.history: list[Row] = [start] if start else []
         self.saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -88,8 +90,11 @@ class Checkpoints(pl.Callback):
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch whose validation is best by the monitored metric."""
-        merits = [self._merit(row) for row in self.history]
+        """The row whose validation is best by the monitored metric; of equal ones that with the lowest loss, the first.
+
+        A small validation set has many equal accuracies.
+        """
+        merits = [(self._merit(row), -float(row.get("val/loss", 0.0))) for row in self.history]
         return merits.index(max(merits)) if merits else None
 
     @property
