@@ -15,6 +15,7 @@ from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, read_history
 from tlx.learner.learner import Learner
+from tlx.learner.mix import mix_for
 from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.progress import ProgressBar
 from tlx.network.inference import Classifier, predict
@@ -112,6 +113,7 @@ def fit(
         images.class_weights(),
         certificate,
         phase.seed(work.config.seed),
+        mix_for(work.config.augment, len(work.source.classes)),
     )
     home = work.folder.checkpoints / phase.name
     home.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,9 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
     """Build the network that the config describes for a source's classes; of a race, the pretrained arm's."""
     init: PretrainedInit | ScratchInit
     init = config.init.pretrained() if isinstance(config.init, RaceInit) else config.init
+    if config.regularizer.l2_sp and isinstance(config.init, ScratchInit | RaceInit):
+        what = f"regularizer.l2_sp pulls towards pretrained weights, and init={config.init.kind} trains random ones"
+        raise InputError(what, "choose init=pretrained, or set regularizer.l2_sp=0")
     return networks.build(
         config.backbone,
         init,
@@ -71,6 +74,7 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
         num_classes=len(source.classes),
         seed=config.seed,
         image_size=config.data.image_size,
+        drop_path=config.regularizer.drop_path,
     )
 
 
