@@ -5,88 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
-import torch
 
-from tests.conftest import TINY, Answer
+from tests.conftest import TINY
+from tests.interrupting import RUN, Command, differences, interrupt_after, interrupted_and_resumed, state_of
 from tlx.data.order import Order
-from tlx.learner.anchor import Anchor
-from tlx.learner.average import Average
-from tlx.learner.checkpoints import Checkpoints
-from tlx.storage import read_checkpoint, read_tensors, write_tensors
-
-Command = Callable[..., Answer]
-# 40 training images in batches of 12: four steps an epoch (the tail of four stays), three epochs; BatchNorm, dropout
-# and drop-path in the network, random crops, flips and colours in the data.
-RUN = (
-    "case=large_similar", *TINY, "data=digits", "data.per_class=4", "data.batch_size=12", "trainer.max_epochs=3",
-    "augment=standard", "backbone.kwargs={drop_path_rate: 0.2, drop_rate: 0.2}", "callbacks.progress=false",
-)  # fmt: skip
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, hook: str, number: signal.Signals) -> None:
-    """Send this process a signal when the hook has been called so many times."""
-    original = getattr(Checkpoints, hook)
-    seen = 0
-
-    def sending(self: Checkpoints, *args: Any, **kwargs: Any) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == steps:
-            os.kill(os.getpid(), number)
-        original(self, *args, **kwargs)
-
-    monkeypatch.setattr(Checkpoints, hook, sending)
-
-
-def state_of(folder: Path) -> dict[str, Any]:
-    """Collect everything that must be identical: weights, optimizer, schedule, history, results."""
-    checkpoint = read_checkpoint(folder / "checkpoints" / "train" / "last.ckpt")
-    result = json.loads((folder / "result.json").read_text())
-    return {
-        "state": checkpoint["state_dict"],
-        "optimizer": checkpoint["optimizer_states"],
-        "schedule": checkpoint["lr_schedulers"],
-        "callbacks": checkpoint["callbacks"],
-        "regularizers": {name: checkpoint.get(name) for name in ("anchor", "average")},
-        "model": dict(read_tensors(folder / "model" / "weights.safetensors")),
-        "metrics": result["metrics"],
-        "fingerprints": result["fingerprints"],
-        "csv": (folder / "metrics.csv").read_text(),
-    }
-
-
-def differences(a: Any, b: Any, where: str = "") -> list[str]:
-    """Name every place where two nested states are not the same, bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return [] if isinstance(b, torch.Tensor) and torch.equal(a, b) else [where]
-    if isinstance(a, dict):
-        return [where] if a.keys() != b.keys() else [d for k in a for d in differences(a[k], b[k], f"{where}/{k}")]
-    if isinstance(a, list | tuple):
-        if len(a) != len(b):
-            return [where]
-        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, f"{where}/{i}")]
-    return [] if a == b else [f"{where}: {a} is not {b}"]
-
-
-def interrupted_and_resumed(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], step: int, hook: str
-) -> dict[str, Any]:
-    with monkeypatch.context() as patched:
-        interrupt_after(patched, step, hook, signal.SIGTERM)
-        answer = tlx(*words, "hydra.run.dir=broken")
-    assert answer.code == 143
-    command = answer.err.strip().splitlines()[-1]
-    assert command.endswith("python -m tlx resume run=broken")
-    assert not (tmp_path / "broken" / "result.json").exists()
-    resumed = tlx("resume", "run=broken")
-    assert resumed.code == 0, resumed.err
-    return state_of(tmp_path / "broken")
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -186,78 +112,3 @@ def test_resume_of_no_run(tlx: Command) -> None:
     assert answer.code == 2
     assert "nowhere holds no run" in answer.err
     assert tlx("resume").code == 2
-
-
-# Weight averaging, mixed batches, decay towards the pretrained weights and stochastic depth, all at once.
-REGULARIZED = (
-    "regularizer.ema=0.8", "regularizer.l2_sp=0.1", "regularizer.drop_path=0.3", "regularizer.label_smoothing=0.1",
-    "augment.mixup=0.4", "augment.cutmix=1.0", "init=pretrained", "init.file=pretrained.safetensors",
-    "backbone.kwargs={drop_rate: 0.2, zero_init_last: false}", "data.balance=weights",
-)  # fmt: skip
-
-
-def regularized(*words: str) -> tuple[str, ...]:
-    """Write the weights to start from into the working folder; return the command line."""
-    model = timm.create_model("test_resnet", zero_init_last=False)
-    write_tensors(Path("pretrained.safetensors"), model.state_dict())
-    replaced = ("init=scratch", "backbone.kwargs")
-    return (*(word for word in RUN if not word.startswith(replaced)), *REGULARIZED, *words)
-
-
-@pytest.mark.parametrize(
-    ("step", "hook", "more"),
-    [
-        (1, "on_train_batch_end", ()),
-        (7, "on_train_batch_end", ()),
-        (8, "on_validation_batch_end", ()),
-        (2, "on_train_epoch_end", ()),
-        (6, "on_train_batch_end", ("freeze=gradual", "trainer.accumulate=2")),
-        (7, "on_train_batch_end", ("freeze=upto", "freeze.stage=1")),
-    ],
-)
-def test_resume_is_exact_with_every_regularizer(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, hook: str, more: tuple[str, ...]
-) -> None:
-    words = regularized(*more)
-    assert tlx(*words, "hydra.run.dir=whole").code == 0
-    resumed = interrupted_and_resumed(tlx, tmp_path, monkeypatch, words, step, hook)
-    whole = state_of(tmp_path / "whole")
-    assert differences(whole, resumed) == []
-    pretrained = read_tensors(tmp_path / "pretrained.safetensors")
-    anchors = {n.removeprefix("trunk.model."): t for n, t in whole["regularizers"]["anchor"].items()}
-    assert len(anchors) > 10
-    assert all(torch.equal(tensor, pretrained[name]) for name, tensor in anchors.items())
-
-
-def test_the_average_of_the_best_epoch_is_what_a_run_keeps(tlx: Command, tmp_path: Path) -> None:
-    assert tlx(*regularized("trainer.max_epochs=1"), "hydra.run.dir=run").code == 0
-    state = state_of(tmp_path / "run")
-    averages = state["regularizers"]["average"]["tensors"]
-    assert averages.keys() >= {name for name, t in state["model"].items() if t.is_floating_point()}
-    assert not differences({n: t for n, t in state["model"].items() if n in averages}, averages)
-    live = {name.removeprefix("network."): tensor for name, tensor in state["state"].items()}
-    assert any(not torch.equal(averages[name], live[name]) for name in averages)
-
-
-@pytest.mark.parametrize("part", [Anchor, Average])
-def test_a_regularizer_that_forgets_is_noticed(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: type[Anchor | Average]
-) -> None:
-    """Negative control: an anchor at the interrupted weights, an average that starts from them."""
-    words = regularized()
-    assert tlx(*words, "hydra.run.dir=whole").code == 0
-
-    def forgetting(self: Anchor | Average, state: dict[str, Any]) -> None:
-        if isinstance(self, Anchor):
-            self.start = {name: tensor + 0.01 for name, tensor in state.items()}
-
-    monkeypatch.setattr(part, "load_state_dict", forgetting)
-    resumed = interrupted_and_resumed(tlx, tmp_path, monkeypatch, words, 7, "on_train_batch_end")
-    assert differences(state_of(tmp_path / "whole")["model"], resumed["model"])
-
-
-@pytest.mark.parametrize("init", ["scratch", "race"])
-def test_there_is_no_way_back_to_random_weights(tlx: Command, init: str) -> None:
-    answer = tlx(*(word for word in RUN if not word.startswith("init=")), f"init={init}", "regularizer.l2_sp=0.1")
-    assert answer.code == 2
-    assert f"regularizer.l2_sp pulls towards pretrained weights, and init={init} trains random ones" in answer.err

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import MemoryFeatures, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import MemoryFeatures, NoFreeze, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
 from tlx.data.source import Source
@@ -59,12 +59,20 @@ class Work:
 
 
 def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessing, Surgery]:
-    """Build the network that the config describes for a source's classes; of a race, the pretrained arm's."""
-    init: PretrainedInit | ScratchInit
-    init = config.init.pretrained() if isinstance(config.init, RaceInit) else config.init
-    if config.regularizer.l2_sp and isinstance(config.init, ScratchInit | RaceInit):
-        what = f"regularizer.l2_sp pulls towards pretrained weights, and init={config.init.kind} trains random ones"
+    """Build the network that the config describes for a source's classes; of a race, the pretrained arm's.
+
+    Raises:
+        InputError: Whatever is wrong with a part of it; a race that leaves anything frozen.
+    """
+    init: PretrainedInit | ScratchInit = config.init
+    if config.regularizer.l2_sp and isinstance(init, ScratchInit | RaceInit):
+        what = f"regularizer.l2_sp pulls towards pretrained weights, and init={init.kind} trains random ones"
         raise InputError(what, "choose init=pretrained, or set regularizer.l2_sp=0")
+    if isinstance(config.init, RaceInit):
+        if not isinstance(config.freeze, NoFreeze):
+            what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
+            raise InputError(what, "choose freeze=none, or init=pretrained")
+        init = config.init.pretrained()
     return networks.build(
         config.backbone,
         init,
