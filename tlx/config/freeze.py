@@ -135,13 +135,12 @@ class PatternFreeze(Thawing):
 
 @dataclass
 class LoraFreeze:
-    """Low-rank adapters (Hu et al., 2021) of rank ``rank``, scaled by ``alpha`` / ``rank``, and the head train.
+    """Low-rank adapters (LoRA; Hu et al., 2021): kept weights stay, a low-rank update of them trains, and the head.
 
-    Adapted are the linear layers and convolutions in whose path (such as ``blocks.0.attn.qkv``) one of the regular
-    expressions ``pattern`` is found.
+    An adapted weight W becomes W + ``alpha`` / ``rank`` * B A. The saved model holds the products, merged.
     """
 
     kind: str = "lora"
     rank: int = number(8, low=1)
     alpha: float = number(16.0, above=0)
-    pattern: list[str] = field(default_factory=lambda: [".*"])
+    pattern: list[str] = field(default_factory=lambda: [".*"])  # regular expressions over module paths
