@@ -121,9 +121,9 @@ class Learner(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Return the loss of this process's part, scaled so that the processes' mean is the whole batch's mean.
 
-        ``train/loss`` is the cross entropy of what the network saw, mixed images and smoothed labels, without class
-        weights and without the anchor's penalty. ``train/accuracy`` counts a mixed image by its own label, never by
-        the one mixed in, and is low by construction.
+        ``train/loss`` is the cross entropy of what the network saw, mixed images and smoothed labels, every image alike
+        and without the anchor's penalty. ``train/accuracy`` counts a mixed image by its own label, never by the one
+        mixed in, and is low by construction.
         """
         images, labels = batch["image"], batch["label"]
         targets, by_class = labels, self.class_weights
