@@ -146,7 +146,8 @@ class Checkpoints(pl.Callback):
         self.history.append({"phase": name, "epoch": epoch, **pl_module.finish_epoch(), **rates})
         if trainer.is_global_zero:
             if self.best_epoch == len(self.history) - 1:
-                write_tensors(self.folder / BEST, pl_module.network.state_dict())
+                with pl_module.kept():
+                    write_tensors(self.folder / BEST, pl_module.network.state_dict())
             if self.metrics is not None:
                 write_text(self.metrics, table([*self.past, *self.history]))
         self._save(trainer)

@@ -42,10 +42,11 @@ class Backbone:
     parameters: int
 
 
-def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
+def create(config: TimmBackbone, image_size: int | None = None, drop_path: float = 0.0) -> Backbone:
     """Create a backbone with random weights.
 
     A backbone with a fixed input size is built for ``image_size`` (pixels) where that differs from its own.
+    ``drop_path`` is the probability of leaving out its last block in training.
 
     Raises:
         InputError: An unknown name, arguments the backbone does not take, an input size it cannot take.
@@ -55,11 +56,17 @@ def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
     native = _pretrained_cfg(config.name)
     if wanted and native.get("fixed_input_size") and wanted != native["input_size"][-1]:
         kwargs["img_size"] = wanted
+    if drop_path:
+        if "drop_path_rate" in kwargs:
+            raise InputError("regularizer.drop_path and backbone.kwargs.drop_path_rate are both given", "give one")
+        kwargs["drop_path_rate"] = drop_path
     try:
         model = timm.create_model(config.name, pretrained=False, **kwargs)
     except TlxError:
         raise  # a signal
     except Exception as error:  # whatever a constructor may say of arguments that it does not take
+        if drop_path and "drop_path_rate" in str(error):
+            raise InputError(f"backbone {config.name} takes no drop path", "set regularizer.drop_path=0") from None
         what = f"timm cannot build {config.name} with {kwargs}: {_first_line(error)}"
         raise InputError(what, "check backbone.kwargs and data.image_size") from None
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "reset_classifier"):

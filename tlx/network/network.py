@@ -26,6 +26,7 @@ from tlx.config.groups import (
 from tlx.errors import InputError
 from tlx.network.backbone import Preprocessing, create
 from tlx.network.cut import Trunk
+from tlx.network.drop_path import must_drop
 from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
@@ -110,6 +111,7 @@ def build(
     num_classes: int,
     seed: int,
     image_size: int | None = None,
+    drop_path: float = 0.0,
 ) -> tuple[Network, Preprocessing, Surgery]:
     """Assemble a network: create the backbone, cut it, load its weights, add a head, freeze.
 
@@ -118,8 +120,10 @@ def build(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
-        whole = create(backbone, image_size)
+        whole = create(backbone, image_size, drop_path)
     trunk, pool = cut_for(head.pool, whole.model, cut, whole.preprocessing.image_size)
+    if drop_path:
+        must_drop(trunk, backbone.name)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
     new = Head(replace(head, pool=pool), trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
     kept = parameter_count(trunk)

@@ -16,6 +16,7 @@ from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Row, read_history
 from tlx.learner.learner import Learner
 from tlx.learner.metrics import measure
+from tlx.learner.mix import mix_for
 from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.progress import ProgressBar
 from tlx.network.inference import Classifier, predict
@@ -113,6 +114,7 @@ def fit(
         images.class_weights(),
         certificate,
         phase.seed(work.config.seed),
+        mix_for(work.config.augment, len(work.source.classes)),
     )
     home = work.folder.checkpoints / phase.name
     home.mkdir(parents=True, exist_ok=True)

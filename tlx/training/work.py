@@ -65,6 +65,9 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
         InputError: Whatever is wrong with a part of it; a race that leaves anything frozen.
     """
     init: PretrainedInit | ScratchInit = config.init
+    if config.regularizer.l2_sp and isinstance(init, ScratchInit | RaceInit):
+        what = f"regularizer.l2_sp pulls towards pretrained weights, and init={init.kind} trains random ones"
+        raise InputError(what, "choose init=pretrained, or set regularizer.l2_sp=0")
     if isinstance(config.init, RaceInit):
         if not isinstance(config.freeze, NoFreeze):
             what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
@@ -79,6 +82,7 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
         num_classes=len(source.classes),
         seed=config.seed,
         image_size=config.data.image_size,
+        drop_path=config.regularizer.drop_path,
     )
 
 
