@@ -95,4 +95,4 @@ def test_no_phase_but_the_last_trains_the_trunk_so_that_every_start_is_pretraine
     names = phases(policy)
     assert len(names) > 1
     for index in range(len(names) - 1):
-        assert trained(policy, network.layout, 0, index) == set(network.layout.head)
+        assert trained(policy, network.anatomy, 0, index) == set(network.anatomy.head)

@@ -94,7 +94,7 @@ def test_what_wakes_later_is_averaged_from_then_on_and_what_sleeps_never_is() ->
     learner = small.learner(g.Regularizer(ema=0.9))
     assert learner.average is not None
     started = small.network().state_dict()
-    last = learner.network.layout.last(1)
+    last = learner.network.anatomy.last(1)
     assert {n for n in learner.average.tensors if n.startswith("trunk.model.layer4")} > last.intersection(started)
     assert not any(n.startswith("trunk.model.layer1") for n in learner.average.tensors)
     with learner.kept():

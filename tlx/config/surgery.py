@@ -9,6 +9,7 @@ from tlx.config.fields import REQUIRED, choice, number, numbers, path
 
 __all__ = [
     "CosineHead",
+    "DepthCut",
     "EarlyCut",
     "HeadCut",
     "LayerCut",
@@ -85,6 +86,17 @@ class EarlyCut:
     """Keep the early stages: the share ``keep`` of them, rounded up."""
 
     kind: str = "early"
+    keep: float = number(0.5, above=0, high=1)
+
+
+@dataclass
+class DepthCut:
+    """Keep the share ``keep`` of the depth: all up to the last stage or layer that lies within that share.
+
+    The depth is counted in layers with weights, the classifier left out. At least the first is kept.
+    """
+
+    kind: str = "depth"
     keep: float = number(0.5, above=0, high=1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
-from tlx.network.layout import TRUNK
+from tlx.network.anatomy import TRUNK
 from tlx.network.lora import is_adapter
 from tlx.network.network import Network
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import timm.data
+import timm.models
 from torch import nn
 
 from tlx.config.groups import TimmBackbone
@@ -91,6 +92,9 @@ def _checked(config: TimmBackbone) -> dict[str, Any]:
         known = timm.list_models()
         close = get_close_matches(architecture, known, n=3, cutoff=0.4) or known[:3]
         raise InputError(f"unknown backbone {config.name!r}", f"the nearest timm models: {', '.join(close)}")
+    if architecture in (renamed := timm.models.get_deprecated_models()):
+        mend = f"choose backbone.name={renamed[architecture]}" if renamed[architecture] else "choose another"
+        raise InputError(f"timm no longer has a backbone {config.name!r}", mend)
     kwargs = config.kwargs or {}
     if not isinstance(kwargs, Mapping):
         raise InputError(f"backbone.kwargs={kwargs} is no mapping", "write 'backbone.kwargs={KEY: VALUE}'")

@@ -10,7 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from tlx.config.groups import StageCut
+from tlx.errors import InputError
 from tlx.network.cut import Stage, cut_at, probe, stages
+from tlx.network.trace import forget
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,37 @@ class StageCost:
 
 def multiply_adds(module: nn.Module, image_size: int) -> int:
     """Count the multiply-adds of one image's forward pass (convolutions, matrix products, attention)."""
+    try:
+        return _counted(skeleton(module), image_size)
+    except InputError:  # a network that looks at its numbers, or makes tensors of its own on the CPU
+        return _counted(module, image_size)
+
+
+def by_stage(model: nn.Module, image_size: int) -> list[StageCost]:
+    """Measure every stage of a whole model (without its classifier), each on a copy of its own that is cut there.
+
+    Parameters and multiply-adds count everything from the input to the stage's end.
+    """
+    try:
+        return _by_stage(skeleton(model), image_size)
+    except InputError:
+        return _by_stage(model, image_size)
+
+
+def skeleton(module: nn.Module) -> nn.Module:
+    """Copy a module without its numbers (torch's "meta" device): shapes come out, nothing is computed or stored."""
+    forget(module)  # what it keeps of its weights may hang on a graph, which cannot be copied
+    copies: dict[int, object] = {id(b): b.to("meta") for b in module.buffers()}
+    for parameter in module.parameters():
+        # The counter of multiply-adds follows gradients, and stumbles over parameters handed to a module.
+        copies[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+    return deepcopy(module, copies)
+
+
+def _counted(module: nn.Module, image_size: int) -> int:
     awake = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in awake:  # the counter follows gradients, and stumbles over parameters handed to a module
+        for parameter in awake:
             parameter.requires_grad = False
         # The plain kernel of attention is made of matrix products; a CPU's fused one counts as nothing.
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -38,15 +68,10 @@ def multiply_adds(module: nn.Module, image_size: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def by_stage(model: nn.Module, image_size: int) -> list[StageCost]:
-    """Measure every stage of a whole model (without its classifier), by cutting a copy shorter and shorter.
-
-    Parameters and multiply-adds count everything from the input to the stage's end.
-    """
-    copy = deepcopy(model)
+def _by_stage(model: nn.Module, image_size: int) -> list[StageCost]:
     costs = []
-    for stage in reversed(stages(model)):
-        trunk = cut_at(copy, StageCut(stage=stage.index), image_size)
+    for stage in stages(model):
+        trunk = cut_at(deepcopy(model), StageCut(stage=stage.index), image_size)
         size = sum(p.numel() for p in trunk.parameters())
         costs.append(StageCost(stage, trunk.shape, size, multiply_adds(trunk, image_size)))
-    return costs[::-1]
+    return costs

@@ -13,6 +13,7 @@ from torch import nn
 
 from tlx.config.check import check
 from tlx.config.groups import (
+    DepthCut,
     EarlyCut,
     HeadCut,
     LayerCut,
@@ -24,15 +25,16 @@ from tlx.config.groups import (
     TrunkFreeze,
 )
 from tlx.errors import InputError
+from tlx.network.anatomy import Anatomy
 from tlx.network.backbone import Preprocessing, create
 from tlx.network.cut import Trunk
 from tlx.network.drop_path import must_drop
 from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
-from tlx.network.layout import Layout
 from tlx.network.lora import attach, merge
 from tlx.network.pool import cut_for
+from tlx.network.trace import forget
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 2  # 1: without head.pool
@@ -44,12 +46,16 @@ class Network(nn.Module):
     def __init__(self, trunk: Trunk, head: Head, freeze: Freeze) -> None:
         super().__init__()
         # Channels last: 1.3 times as fast for convolutions on a CPU (measured in pairs), the same values elsewhere.
-        self.trunk = trunk.to(memory_format=torch.channels_last)
+        for tensor in (*trunk.parameters(), *trunk.buffers()):
+            if tensor.dim() == 4:  # of five, as lambda layers have them, `to` makes nothing
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        self.trunk = trunk
         self.head = head
         self.freeze = freeze
-        self.layout = Layout(trunk, head)
+        self.anatomy = Anatomy(trunk, head)
         self.trained: frozenset[str] = frozenset()
         self.asleep: list[nn.Module] = []
+        self.register_load_state_dict_post_hook(_forget)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, phase: int = 0) -> None:
@@ -62,7 +68,7 @@ class Network(nn.Module):
 
     def trained_in(self, epoch: int, phase: int = 0) -> frozenset[str]:
         """Name the parameters that train in an epoch of a phase."""
-        return trained(self.freeze, self.layout, epoch, phase)
+        return trained(self.freeze, self.anatomy, epoch, phase)
 
     def train(self, mode: bool = True) -> Network:
         """Set the mode of what is awake; what sleeps stays in eval mode, its BatchNorm statistics and dropout too."""
@@ -93,6 +99,10 @@ class Network(nn.Module):
         return features
 
 
+def _forget(network: nn.Module, _: Any) -> None:
+    forget(network)
+
+
 @dataclass(frozen=True)
 class Surgery:
     """What was done to a backbone: parameter counts, and where its weights came from (None: random)."""
@@ -105,7 +115,7 @@ class Surgery:
 def build(
     backbone: TimmBackbone,
     init: PretrainedInit | ScratchInit,
-    cut: HeadCut | EarlyCut | StageCut | LayerCut,
+    cut: HeadCut | EarlyCut | DepthCut | StageCut | LayerCut,
     freeze: Freeze,
     head: HeadConfig,
     num_classes: int,
