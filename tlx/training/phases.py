@@ -13,7 +13,7 @@ from tlx.data.source import SPLITS
 from tlx.features.bank import compute
 from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
-from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Row, read_history
+from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history
 from tlx.learner.learner import Learner
 from tlx.learner.metrics import measure
 from tlx.learner.mix import mix_for
@@ -95,12 +95,13 @@ def fit(
     phase: Phase,
     certificate: Certificate,
     earlier: tuple[Phase, ...] = (),
-    pause: int | None = None,
+    pause: float | None = None,
     resuming: bool | None = None,
-) -> Checkpoints:
+) -> Learner:
     """Train a phase by gradient descent, from its last saved state where there is one.
 
-    ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop after so many epochs.
+    ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop for now after so
+    many epochs, in the middle of one if need be.
     """
     trainer = work.trainer(phase.epochs, varies=len(list(segments(network, phase))) > 1)
     images = work.images(trainer, phase.seed(work.config.seed))
@@ -128,9 +129,12 @@ def fit(
     trainer.callbacks.append(checkpoints)  # type: ignore[attr-defined]
     show_progress(work, trainer, checkpoints, phase.name if phase.name != "train" else "")
     with work.clock.phase("fit"), work.interruption.defer():
-        trainer.fit(learner, datamodule=images, ckpt_path=state)
+        try:
+            trainer.fit(learner, datamodule=images, ckpt_path=state)
+        except Paused:
+            log.info("paused after %s epochs", pause)
     certificate.close()
-    return checkpoints
+    return learner
 
 
 def standing(work: Work, network: Network, phase: Phase) -> Row:
