@@ -25,12 +25,12 @@ from tlx.config.groups import (
     TrunkFreeze,
 )
 from tlx.errors import InputError
-from tlx.network.backbone import Preprocessing, create
+from tlx.network.backbone import Backbone, Preprocessing, create, fitting
 from tlx.network.cut import Trunk, cut_at
 from tlx.network.freeze import sleeping, trained
 from tlx.network.head import Head
 from tlx.network.init import load_pretrained
-from tlx.network.trace import forget
+from tlx.network.trace import ImageSizeError, forget, probe
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
@@ -120,13 +120,24 @@ def build(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
-        whole = create(backbone, image_size)
+        whole = _fitted(backbone, image_size)
     trunk = cut_at(whole.model, cut, whole.preprocessing.image_size)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
     new = Head(head, trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
     network = Network(trunk, new, freeze)
     kept = parameter_count(trunk)
     return network, whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
+
+
+def _fitted(backbone: TimmBackbone, image_size: int | None) -> Backbone:
+    """Create a backbone that takes images of its size; where it does not, name a size that it takes."""
+    try:
+        whole = create(backbone, image_size)
+        probe(whole.model, whole.preprocessing.image_size)
+    except ImageSizeError as error:
+        wanted = image_size or backbone.image_size
+        raise InputError(error.what, fitting(backbone, wanted) if wanted else error.mend) from None
+    return whole
 
 
 def counts(network: Network, surgery: Surgery) -> dict[str, int]:
