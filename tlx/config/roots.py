@@ -8,7 +8,7 @@ from tlx.config import groups as g
 from tlx.config.fields import REQUIRED, choice, number, path
 
 Init = g.PretrainedInit | g.ScratchInit
-Cut = g.HeadCut | g.EarlyCut | g.StageCut | g.LayerCut
+Cut = g.HeadCut | g.EarlyCut | g.StageCut | g.LayerCut | g.AllCut | g.AutoCut
 Freeze = g.TrunkFreeze | g.NoFreeze
 Features = g.MemoryFeatures | g.NoFeatures
 AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData

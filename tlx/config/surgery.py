@@ -8,6 +8,8 @@ from typing import Any
 from tlx.config.fields import REQUIRED, choice, number, path
 
 __all__ = [
+    "AllCut",
+    "AutoCut",
     "EarlyCut",
     "HeadCut",
     "LayerCut",
@@ -79,6 +81,27 @@ class LayerCut:
 
     kind: str = "layer"
     name: str = REQUIRED
+
+
+@dataclass
+class AllCut:
+    """Keep the network as far as its weights reach (or up to one stage or layer), and read every stage of it."""
+
+    kind: str = "all"
+    until: int | str | None = None  # a stage, by index or by name, or a layer; default: as far as the weights reach
+
+
+@dataclass
+class AutoCut:
+    """Cut where cross-validated linear probes on the training images are best.
+
+    A shallower depth is taken where it gets at most ``tolerance`` (a share of the images) fewer right.
+    """
+
+    kind: str = "auto"
+    tolerance: float = number(0.005, low=0, high=1)
+    folds: int = number(5, low=2)
+    images: int = number(2000, low=10)  # at most so many training images decide, stratified
 
 
 @dataclass

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tlx.config.groups import StageCut
-from tlx.network.cut import Stage, cut_at, probe, stages
+from tlx.config.groups import HeadCut, LayerCut
+from tlx.network.cut import Point, Stage, cut_at, probe, prune, stages
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,40 @@ def by_stage(model: nn.Module, image_size: int) -> list[StageCost]:
     copy = deepcopy(model)
     costs = []
     for stage in reversed(stages(model)):
-        trunk = cut_at(copy, StageCut(stage=stage.index), image_size)
-        size = sum(p.numel() for p in trunk.parameters())
-        costs.append(StageCost(stage, trunk.shape, size, multiply_adds(trunk, image_size)))
+        prune(copy, stage.index)
+        reader = _Stage(copy, stage.index)
+        flops = multiply_adds(reader, image_size)
+        costs.append(StageCost(stage, reader.shape, sum(p.numel() for p in copy.parameters()), flops))
     return costs[::-1]
+
+
+class _Stage(nn.Module):
+    """Reads one stage and notes its shape, so that one pass tells both shape and cost."""
+
+    def __init__(self, model: nn.Module, stage: int) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+        self.shape: tuple[int, ...] = ()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.model.forward_intermediates(  # type: ignore[operator]
+            images, indices=[self.stage], stop_early=True, intermediates_only=True
+        )
+        self.shape = tuple(maps[0].shape[1:])
+        features: torch.Tensor = maps[0]
+        return features
+
+
+def by_point(model: nn.Module, points: Sequence[Point], image_size: int) -> list[tuple[int, int]]:
+    """Measure parameters and multiply-adds from the input to each point of a whole model (without its classifier)."""
+    found: dict[Point, tuple[int, int]] = {}
+    if any(point.kind == "stage" for point in points):
+        for cost in by_stage(model, image_size):
+            found[Point("stage", cost.stage.name, cost.stage.index)] = (cost.parameters, cost.multiply_adds)
+    for point in points:
+        if point.kind != "stage":
+            cut = LayerCut(name=point.name) if point.kind == "layer" else HeadCut()
+            trunk = cut_at(deepcopy(model), cut, image_size)
+            found[point] = (sum(p.numel() for p in trunk.parameters()), multiply_adds(trunk, image_size))
+    return [found[point] for point in points]

@@ -82,10 +82,15 @@ def cut_at(model: nn.Module, cut: Cut, image_size: int) -> Trunk:
     probe(model, image_size)  # an image size that does not fit is told before anything else
     point = resolve(model, cut, image_size)
     if point.kind == "stage":
-        model.prune_intermediate_layers([point.stage], prune_norm=True, prune_head=True)  # type: ignore[operator]
+        prune(model, point.stage or 0)
     elif point.kind == "layer":
         _truncate(model, point.name, image_size)
     return Trunk(model, point, image_size)
+
+
+def prune(model: nn.Module, stage: int) -> None:
+    """Drop in place what lies behind a stage."""
+    model.prune_intermediate_layers([stage], prune_norm=True, prune_head=True)  # type: ignore[operator]
 
 
 def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:

@@ -36,6 +36,14 @@ def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedIn
     return source
 
 
+def lacking(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> list[str]:
+    """Name the tensors of a whole ``model`` that its weights file does not hold, or holds in another shape."""
+    found = read_tensors(locate(model, backbone, init))
+    wanted = model.state_dict()
+    missing = _unfit(wanted, found)
+    return missing and min(missing, _unfit(wanted, _adapted(model, found)), key=len)
+
+
 def locate(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
     """Find the weights file: ``init.file``, else the package, else the hub's cache, else download it."""
     if init.file is not None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from tlx.config.check import check
 from tlx.config.groups import (
+    AllCut,
     EarlyCut,
     HeadCut,
     LayerCut,
@@ -26,9 +27,10 @@ from tlx.config.groups import (
 from tlx.errors import InputError
 from tlx.network.backbone import Preprocessing, create
 from tlx.network.cut import Trunk, cut_at
+from tlx.network.depths import Depths, cut_all
 from tlx.network.freeze import sleeping, trained
 from tlx.network.head import Head
-from tlx.network.init import load_pretrained
+from tlx.network.init import lacking, load_pretrained
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 1
@@ -37,7 +39,7 @@ FORMAT = 1
 class Network(nn.Module):
     """Images (N, 3, S, S) to logits (N, num_classes). What is frozen stays in eval mode whoever calls ``train()``."""
 
-    def __init__(self, trunk: Trunk, head: Head, freeze: TrunkFreeze | NoFreeze) -> None:
+    def __init__(self, trunk: Trunk | Depths, head: Head, freeze: TrunkFreeze | NoFreeze) -> None:
         super().__init__()
         # Channels last: 1.3 times as fast for convolutions on a CPU (measured in pairs), the same values elsewhere.
         self.trunk = trunk.to(memory_format=torch.channels_last)
@@ -96,7 +98,7 @@ class Surgery:
 def build(
     backbone: TimmBackbone,
     init: PretrainedInit | ScratchInit,
-    cut: HeadCut | EarlyCut | StageCut | LayerCut,
+    cut: HeadCut | EarlyCut | StageCut | LayerCut | AllCut,
     freeze: TrunkFreeze | NoFreeze,
     head: LinearHead,
     num_classes: int,
@@ -111,7 +113,12 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
         whole = create(backbone, image_size)
-    trunk = cut_at(whole.model, cut, whole.preprocessing.image_size)
+    trunk: Trunk | Depths
+    if isinstance(cut, AllCut):
+        absent = lacking(whole.model, backbone, init) if isinstance(init, PretrainedInit) else ()
+        trunk = cut_all(whole.model, cut, whole.preprocessing.image_size, absent)
+    else:
+        trunk = cut_at(whole.model, cut, whole.preprocessing.image_size)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
     new = Head(head, trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
     network = Network(trunk, new, freeze)
@@ -130,8 +137,9 @@ def counts(network: Network, surgery: Surgery) -> dict[str, int]:
 def described(network: Network, surgery: Surgery) -> dict[str, Any]:
     """Say in words what was cut and what trains."""
     point = network.trunk.point
+    places = {"head": "behind everything but the classifier", "all": f"behind {point.name}, every stage read"}
     return {
-        "cut": "behind everything but the classifier" if point.kind == "head" else f"behind {point.kind} {point.name}",
+        "cut": places.get(point.kind, f"behind {point.kind} {point.name}"),
         "features": network.trunk.width,
         "weights": str(surgery.weights) if surgery.weights else None,
         "trained": "the new fully connected layer" if network.trunk_frozen else "the whole network",
@@ -187,7 +195,11 @@ def _loaded(folder: Path, plain: Any) -> tuple[Network, Preprocessing, list[str]
         "stage": StageCut(stage=at["stage"]),
         "layer": LayerCut(name=at["name"]),
     }
-    trunk = cut_at(model, cuts[at["kind"]], seen.image_size)
+    trunk: Trunk | Depths
+    if at["kind"] == "all":
+        trunk = cut_all(model, AllCut(until=at["name"] if at["stage"] is None else at["stage"]), seen.image_size)
+    else:
+        trunk = cut_at(model, cuts[at["kind"]], seen.image_size)
     config = check(plain["head"], LinearHead, "head")
     head = Head(config, trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
     network = Network(trunk, head, TrunkFreeze())
