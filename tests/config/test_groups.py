@@ -160,7 +160,7 @@ def test_the_check_of_what_a_case_leaves_can_fail(tmp_path: Path) -> None:
 def test_the_command_line_beats_the_case() -> None:
     plain = composed("train", "case=small_similar", "trainer.max_epochs=2", "freeze=none", "data=patches", "seed=7")
     assert plain["trainer"]["max_epochs"] == 2
-    assert plain["freeze"] == {"kind": "none"}
+    assert plain["freeze"] == {"kind": "none", "batch_statistics": "moving"}
     assert plain["data"]["kind"] == "patches"
     assert plain["seed"] == 7
     assert (

@@ -15,8 +15,8 @@ from tlx.learner.checkpoints import AtomicCheckpointIO, Checkpoints, table
 
 
 def with_history(values: list[float], monitor: str = "accuracy", patience: int | None = None) -> Checkpoints:
-    config = Callbacks(checkpoint=Checkpoint(monitor=monitor), early_stopping=EarlyStopping(patience=patience))
-    checkpoints = Checkpoints(Path(), config, Interruption(""))
+    config = Callbacks(checkpoint=Checkpoint(monitor=monitor))
+    checkpoints = Checkpoints(Path(), config, EarlyStopping(patience=patience), Interruption(""))
     checkpoints.load_state_dict({"history": [{"epoch": i, f"val/{monitor}": v} for i, v in enumerate(values)]})
     return checkpoints
 

@@ -37,7 +37,7 @@ def network(name: str = "test_resnet", freeze: TrunkFreeze | NoFreeze | None = N
 @pytest.mark.parametrize("freeze", [TrunkFreeze(), NoFreeze()], ids=["trunk", "none"])
 def test_groups_cover_exactly_what_trains(name: str, freeze: TrunkFreeze | NoFreeze) -> None:
     net = network(name, freeze)
-    groups = parameter_groups(net, AdamW(), epochs=3)
+    groups = parameter_groups(net, AdamW(), 3)
     grouped = [id(p) for group in groups for p in group["params"]]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(p) for n, p in net.named_parameters() if n in net.trained}

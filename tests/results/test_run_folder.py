@@ -14,7 +14,7 @@ from tlx.results.run_folder import RunFolder, shown
 
 def test_a_folder_is_made_with_its_config(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "deep" / "run", {"case": "x", "seed": 3})
-    assert folder.last.parent.is_dir()
+    assert folder.checkpoints.is_dir()
     assert json.loads(folder.config.read_text()) == {"case": "x", "seed": 3}
     assert RunFolder.open(str(tmp_path / "deep" / "run")).read_config() == {"case": "x", "seed": 3}
     assert sorted(p.name for p in folder.path.iterdir()) == ["checkpoints", "config.json"]

@@ -33,9 +33,11 @@ def test_inspect_counts_what_train_counts(tlx: Command, tmp_path: Path) -> None:
     answer = tlx("inspect", *words)
     assert tlx(*words).code == 0
     parameters = json.loads((runs_of(tmp_path)[0] / "result.json").read_text())["parameters"]
-    for line, key in (("kept", "kept"), ("trained", "trained"), ("frozen", "frozen")):
-        shown = next(text for text in answer.out.splitlines() if text.startswith(line))
-        assert amount(parameters[key]) in shown
+    kept = next(text for text in answer.out.splitlines() if text.startswith("kept"))
+    assert amount(parameters["kept"]) in kept
+    (plan,) = (text for text in answer.out.splitlines() if text.startswith("train ") and "the new layer" in text)
+    assert f" {amount(parameters['trained'])} " in plan
+    assert f" {amount(parameters['frozen'])} " in plan
     assert f"{amount(parameters['dropped'])} dropped" in answer.out
 
 

@@ -43,7 +43,7 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, hook: str, numb
 
 def state_of(folder: Path) -> dict[str, Any]:
     """Collect everything that must be identical: weights, optimizer, schedule, history, results."""
-    checkpoint = read_checkpoint(folder / "checkpoints" / "last.ckpt")
+    checkpoint = read_checkpoint(folder / "checkpoints" / "train" / "last.ckpt")
     result = json.loads((folder / "result.json").read_text())
     return {
         "state": checkpoint["state_dict"],
@@ -133,14 +133,14 @@ def test_sigint_ends_with_130(tlx: Command, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_signal_before_anything_is_saved_leaves_a_run_that_resumes(
     tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tlx.verbs import train
+    from tlx.training import phases
 
     def killed(*_: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
 
     assert tlx("case=small_similar", *TINY, "hydra.run.dir=whole").code == 0
     with monkeypatch.context() as patched:
-        patched.setattr(train, "solve", killed)
+        patched.setattr(phases, "solve", killed)
         assert tlx("case=small_similar", *TINY, "hydra.run.dir=broken").code == 143
     assert tlx("resume", "run=broken").code == 0
     whole, again = (json.loads((tmp_path / f / "result.json").read_text()) for f in ("whole", "broken"))

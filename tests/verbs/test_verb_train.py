@@ -33,9 +33,10 @@ def result_of(folder: Path) -> dict[str, Any]:
     return result
 
 
-def history_of(folder: Path) -> list[dict[str, float]]:
+def history_of(folder: Path) -> list[dict[str, Any]]:
     with (folder / "metrics.csv").open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = csv.DictReader(file)
+        return [{key: value if key == "phase" else float(value) for key, value in row.items()} for row in rows]
 
 
 @pytest.mark.parametrize("data", SETS)

@@ -77,7 +77,9 @@ def _value(value: Any, hint: Any, limits: Mapping[str, Any], key: str) -> Any:
         raise InputError(f"{key} is missing", f"give it: {key}=...")
     if options := members(hint):
         return _group(value, hint, options, key)
-    value = _typed(value, hint, key)
+    if isinstance(value, str) and value in limits.get("words", ()):
+        return value
+    value = _typed(value, hint, key, limits.get("words", ()))
     choices = limits.get("choices")
     if choices and value not in choices:
         raise InputError(f"{key}={value} is not an option", nearest(str(value), choices))
@@ -105,7 +107,7 @@ def _group(value: Any, hint: Any, options: tuple[type, ...], key: str) -> Any:
     return check(value, kinds[kind], key)
 
 
-def _typed(value: Any, hint: Any, key: str) -> Any:
+def _typed(value: Any, hint: Any, key: str, words: tuple[str, ...] = ()) -> Any:
     """Let OmegaConf convert, by its rules: "1e-3" becomes a float, "abc" does not, 1.5 is no int."""
     if hint is Any:
         return value
@@ -114,7 +116,8 @@ def _typed(value: Any, hint: Any, key: str) -> Any:
         node.value = value
         typed = node.value
     except (OmegaConfBaseException, OverflowError):  # 10**400 is no float
-        raise InputError(f"{key}={value!r} has the wrong type", f"it takes {_spoken(hint)}") from None
+        takes = " or ".join((_spoken(hint), *words))
+        raise InputError(f"{key}={value!r} has the wrong type", f"it takes {takes}") from None
     return OmegaConf.to_container(typed) if OmegaConf.is_config(typed) else typed
 
 

@@ -8,9 +8,16 @@ from typing import Any
 REQUIRED = "???"  # OmegaConf's mark of a value that the user must give
 
 
-def number(default: Any, *, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
-    """Declare a number in ``[low, high]``, or greater than ``above``."""
-    return field(default=default, metadata={"low": low, "high": high, "above": above})
+def number(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    words: tuple[str, ...] = (),
+) -> Any:
+    """Declare a number in ``[low, high]``, or greater than ``above``; or one of a few words in its place."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above, "words": words})
 
 
 def choice(default: str, *options: str) -> Any:

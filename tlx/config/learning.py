@@ -54,10 +54,13 @@ class AdamW:
     """AdamW (Loshchilov and Hutter, 2019). Weight decay spares biases and norms."""
 
     kind: str = "adamw"
-    lr: float = number(1e-3, above=0)
+    lr: float = number(1e-3, above=0, words=("auto",))  # auto: a learning-rate range test finds it
     weight_decay: float = number(0.05, low=0)
     betas: list[float] = numbers(0.9, 0.999)
     head_multiple: float = number(1.0, above=0)  # the head's learning rate, as a multiple of lr
+    layer_decay: float | None = number(
+        None, above=0, high=1
+    )  # a layer's learning rate, as a multiple of the next one's
 
 
 @dataclass
@@ -65,11 +68,12 @@ class SGD:
     """Stochastic gradient descent with momentum. Weight decay spares biases and norms."""
 
     kind: str = "sgd"
-    lr: float = number(0.05, above=0)
+    lr: float = number(0.05, above=0, words=("auto",))  # auto: a learning-rate range test finds it
     weight_decay: float = number(1e-4, low=0)
     momentum: float = number(0.9, low=0, high=1)
     nesterov: bool = True
     head_multiple: float = number(1.0, above=0)
+    layer_decay: float | None = number(None, above=0, high=1)
 
 
 @dataclass

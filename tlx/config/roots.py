@@ -7,9 +7,20 @@ from dataclasses import dataclass, field
 from tlx.config import groups as g
 from tlx.config.fields import REQUIRED, choice, number, path
 
-Init = g.PretrainedInit | g.ScratchInit
+Init = g.PretrainedInit | g.ScratchInit | g.RaceInit
 Cut = g.HeadCut | g.EarlyCut | g.StageCut | g.LayerCut | g.AllCut | g.AutoCut
-Freeze = g.TrunkFreeze | g.NoFreeze
+Freeze = (
+    g.TrunkFreeze
+    | g.NoFreeze
+    | g.UptoFreeze
+    | g.LastFreeze
+    | g.GradualFreeze
+    | g.LpFtFreeze
+    | g.NormFreeze
+    | g.BiasFreeze
+    | g.SurgicalFreeze
+    | g.PatternFreeze
+)
 Features = g.MemoryFeatures | g.NoFeatures
 AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData
 Augment = g.NoAugment | g.LightAugment | g.StandardAugment

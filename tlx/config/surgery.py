@@ -15,6 +15,7 @@ __all__ = [
     "LayerCut",
     "LinearHead",
     "PretrainedInit",
+    "RaceInit",
     "ScratchInit",
     "StageCut",
     "TimmBackbone",
@@ -38,10 +39,11 @@ class TimmBackbone:
 
 @dataclass
 class PretrainedInit:
-    """Pretrained weights: from ``file`` when given, else from where the backbone says (the package or the hub)."""
+    """Pretrained weights: a finished ``run``'s, else from ``file``, else from where the backbone says."""
 
     kind: str = "pretrained"
     file: str | None = path()
+    run: str | None = path()  # a run folder of tlx: transfers chain
     cache: str | None = path()  # a folder laid out as the hub's cache; default: the hub client's own
 
 
@@ -50,6 +52,25 @@ class ScratchInit:
     """Random weights, drawn from the seed."""
 
     kind: str = "scratch"
+
+
+@dataclass
+class RaceInit(PretrainedInit):
+    """Both: an arm from pretrained weights and an arm from random ones, by successive halving on validation data.
+
+    Both arms train by the schedule of the whole budget, ``trainer.max_epochs``, and pause after 1, 2, 4, ... epochs and
+    at last after the share ``share`` of the budget (at least one epoch). Successful is the arm whose best validation
+    metric (``callbacks.checkpoint.monitor``) so far is better. At an earlier pause the other arm falls if it trails by
+    more than ``margin`` standard errors of the difference, at the last pause in any case; if equal, pretrained goes on.
+    """
+
+    kind: str = "race"
+    share: float = number(0.35, above=0, high=1)
+    margin: float = number(3.0, low=0)
+
+    def pretrained(self) -> PretrainedInit:
+        """Return the start of the pretrained arm."""
+        return PretrainedInit(file=self.file, run=self.run, cache=self.cache)
 
 
 @dataclass

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
-from tlx.config.groups import Callbacks
+from tlx.config.groups import Callbacks, EarlyStopping
 from tlx.interruption import Interruption
 from tlx.learner.learner import Learner
 from tlx.storage import read_checkpoint, write_checkpoint, write_tensors, write_text
 
+Row = dict[str, Any]  # one epoch: its phase, its number, and numbers by name
+LAST, BEST = "last.ckpt", "best.safetensors"
 PATIENCE_AFTER_SIGNAL_S = 5.0  # how long a validation may go on before an interrupted run ends without its result
 
 
@@ -42,14 +45,37 @@ class AtomicCheckpointIO(CheckpointIO):
 class Checkpoints(pl.Callback):
     """Saves ``last.ckpt`` after every epoch, every so many seconds and on a signal; ``best.safetensors`` when better.
 
-    What is best and when to stop early are functions of the history, which is part of the checkpoint.
+    What is best and when to stop early are functions of the history, which is part of the checkpoint. Both begin anew
+    in every phase, in a folder of its own.
+
+    Args:
+        folder: The phase's folder in ``checkpoints/``.
+        config: What is monitored, and when to save.
+        early_stopping: The phase's own.
+        interruption: Tells of signals.
+        metrics: ``metrics.csv``, which is written anew after every epoch.
+        past: The rows of earlier phases, which stand above this one's.
+        pause: The number of epochs after which to stop for now (null: none).
     """
 
-    def __init__(self, folder: Path, config: Callbacks, interruption: Interruption) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Callbacks,
+        early_stopping: EarlyStopping,
+        interruption: Interruption,
+        metrics: Path | None = None,
+        past: Sequence[Row] = (),
+        pause: int | None = None,
+    ) -> None:
         self.folder = folder
         self.config = config
+        self.early_stopping = early_stopping
         self.interruption = interruption
-        self.history: list[dict[str, float]] = []
+        self.metrics = metrics
+        self.past = past
+        self.pause = pause
+        self.history: list[Row] = []
         self.saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,7 +95,7 @@ class Checkpoints(pl.Callback):
     @property
     def stops(self) -> bool:
         """Whether the monitored metric has not improved for as long as early stopping waits."""
-        patience, delta = self.config.early_stopping.patience, self.config.early_stopping.min_delta
+        patience, delta = self.early_stopping.patience, self.early_stopping.min_delta
         if patience is None or not self.history:
             return False
         best, since = -math.inf, 0
@@ -82,7 +108,7 @@ class Checkpoints(pl.Callback):
         """Stop at once when the history already says so."""
         self.interruption.claim()  # Lightning's handler ends a run on SIGTERM between validation and our save
         self.saved_at = time.monotonic()
-        trainer.should_stop = trainer.should_stop or self.stops
+        trainer.should_stop = trainer.should_stop or self.stops or self._pausing
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -111,23 +137,29 @@ class Checkpoints(pl.Callback):
         """Record the epoch, keep the weights if they are the best, save, and stop early when it is time."""
         assert isinstance(pl_module, Learner)
         rates = {f"lr/{group['name']}": float(group["lr"]) for group in trainer.optimizers[0].param_groups}
-        self.history.append({"epoch": trainer.current_epoch, **pl_module.finish_epoch(), **rates})
+        name, epoch = pl_module.phase.name, trainer.current_epoch
+        self.history.append({"phase": name, "epoch": epoch, **pl_module.finish_epoch(), **rates})
         if trainer.is_global_zero:
             if self.best_epoch == len(self.history) - 1:
-                write_tensors(self.folder / "checkpoints" / "best.safetensors", pl_module.network.state_dict())
-            write_text(self.folder / "metrics.csv", table(self.history))
+                write_tensors(self.folder / BEST, pl_module.network.state_dict())
+            if self.metrics is not None:
+                write_text(self.metrics, table([*self.past, *self.history]))
         self._save(trainer)
         if self._everywhere(trainer, self.interruption.signal_name is not None):
             raise self.interruption.error()
-        trainer.should_stop = trainer.should_stop or self.stops
+        trainer.should_stop = trainer.should_stop or self.stops or self._pausing
+
+    @property
+    def _pausing(self) -> bool:
+        return self.pause is not None and len(self.history) >= self.pause
 
     def _save(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.folder / "checkpoints" / "last.ckpt")
+        trainer.save_checkpoint(self.folder / LAST)
         self.saved_at = time.monotonic()
 
-    def _merit(self, row: dict[str, float]) -> float:
+    def _merit(self, row: Row) -> float:
         monitor = self.config.checkpoint.monitor
-        value = row[f"val/{monitor}"]
+        value = float(row[f"val/{monitor}"])
         return -value if monitor == "loss" else value
 
     @staticmethod
@@ -136,9 +168,21 @@ class Checkpoints(pl.Callback):
         return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
 
 
-def table(rows: list[dict[str, float]]) -> str:
+def read_history(folder: Path) -> list[Row]:
+    """Return the rows of a phase's last saved state; none where nothing was saved."""
+    if not (folder / LAST).is_file():
+        return []
+    rows = read_checkpoint(folder / LAST)["callbacks"][Checkpoints.__qualname__]["history"]
+    return [dict(row) for row in rows]
+
+
+def table(rows: Sequence[Row]) -> str:
     """Render rows as CSV; columns that a row lacks stay empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [",".join(columns)]
-    lines += [",".join("" if name not in row else f"{row[name]:.8g}" for name in columns) for row in rows]
+    lines += [",".join(_cell(row.get(name, "")) for name in columns) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.8g}"

@@ -13,8 +13,10 @@ from torchmetrics.classification import MulticlassAccuracy
 from tlx.config.groups import Regularizer
 from tlx.data.module import Batch
 from tlx.errors import NumericalError
+from tlx.learner.certificate import Certificate
 from tlx.learner.metrics import scores
-from tlx.learner.optimization import Optimizer, Schedule, factor, make_optimizer, parameter_groups
+from tlx.learner.optimization import factor, make_optimizer, parameter_groups
+from tlx.learner.plan import Phase
 from tlx.network.network import Network
 from tlx.randomness import seed_for
 
@@ -30,17 +32,17 @@ class Learner(pl.LightningModule):
         self,
         network: Network,
         num_classes: int,
-        optimizer: Optimizer,
-        schedule: Schedule,
+        phase: Phase,
         regularizer: Regularizer,
         class_weights: torch.Tensor | None,
+        certificate: Certificate,
         seed: int,
     ) -> None:
         super().__init__()
         self.network = network
-        self.optimizer = optimizer
-        self.schedule = schedule
+        self.phase = phase
         self.regularizer = regularizer
+        self.certificate = certificate
         self.seed = seed
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.train_loss = MeanMetric()
@@ -56,24 +58,39 @@ class Learner(pl.LightningModule):
         logits: torch.Tensor = self.network(images)
         return logits
 
+    def setup(self, stage: str) -> None:
+        """Wake whatever trains in any epoch of the phase: processes agree on gradients of what is awake now."""
+        ever = frozenset().union(*(self.network.trained_in(e, self.phase.index) for e in range(self.phase.epochs)))
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad = name in ever
+
     def configure_optimizers(self) -> Any:
         """Create the optimizer over all groups of all epochs, and a schedule that counts steps."""
-        trainer = self.trainer
-        epochs = trainer.max_epochs or 1
-        optimizer = make_optimizer(parameter_groups(self.network, self.optimizer, epochs), self.optimizer)
-        steps = max(1, int(trainer.estimated_stepping_batches) // epochs)
+        phase = self.phase
+        groups = parameter_groups(self.network, phase.optimizer, phase.epochs, phase.index)
+        optimizer = make_optimizer(groups, phase.optimizer)
+        steps = max(1, int(self.trainer.estimated_stepping_batches) // phase.epochs)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: factor(self.schedule, step, steps, epochs)
+            optimizer, lambda step: factor(phase.schedule, step, steps, phase.epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the certificate beside the state that it is about."""
+        checkpoint["certificate"] = self.certificate.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the certificate over."""
+        self.certificate.load_state_dict(checkpoint["certificate"])
+
     def on_train_start(self) -> None:
-        """Freeze as this epoch wants it: a run resumed inside an epoch sees no epoch start."""
-        self.network.set_epoch(self.current_epoch)
+        """Freeze as the epoch wants it that goes on: a run resumed inside an epoch sees no epoch start."""
+        going_on = self.certificate.open or {"last": 0}
+        self.certificate.enter(self.phase.index, self.phase.name, going_on["last"])
 
     def on_train_epoch_start(self) -> None:
         """Freeze as this epoch wants it."""
-        self.network.set_epoch(self.current_epoch)
+        self.certificate.enter(self.phase.index, self.phase.name, self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and the like for this batch alone."""

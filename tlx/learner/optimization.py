@@ -8,38 +8,44 @@ from typing import Any
 import torch
 
 from tlx.config.groups import SGD, AdamW, ConstantSchedule, CosineSchedule
-from tlx.network.freeze import trained
+from tlx.network.layout import TRUNK
 from tlx.network.network import Network
 
 Optimizer = AdamW | SGD
 Schedule = CosineSchedule | ConstantSchedule
 
 
-def parameter_groups(network: Network, optimizer: Optimizer, epochs: int) -> list[dict[str, Any]]:
-    """Group all parameters that train in any epoch: trunk and head, with and without weight decay.
+def parameter_groups(network: Network, optimizer: Optimizer, epochs: int, phase: int = 0) -> list[dict[str, Any]]:
+    """Group all parameters that train in any epoch of a phase: trunk and head, with and without weight decay.
 
     Every group exists from the start, so that a schedule and a checkpoint know it; its learning rate is base times
-    multiple, written out. Biases, norms and what the architecture asks for are not decayed.
+    multiple, written out. With ``layer_decay`` d, a trunk layer that has n layers behind it, the head included, has the
+    multiple d^n (Clark et al., 2020). Biases, norms and what the architecture asks for are not decayed.
     """
-    names = [name for name, _ in network.named_parameters()]
-    ever = frozenset().union(*(trained(network.freeze, names, epoch) for epoch in range(epochs)))
+    ever = frozenset().union(*(network.trained_in(epoch, phase) for epoch in range(epochs)))
     spared: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if name not in ever:
             continue
-        part = name.split(".")[0]
-        decayed = parameter.ndim > 1 and name.removeprefix("trunk.model.") not in spared
+        part, multiple = name.split(".")[0], optimizer.head_multiple
+        if part != "head":
+            part, multiple = _of_trunk(network, name, optimizer.layer_decay)
+        decayed = parameter.ndim > 1 and name.removeprefix(TRUNK) not in spared
         group = groups.setdefault(
             f"{part}/{'decayed' if decayed else 'plain'}",
-            {
-                "params": [],
-                "lr": optimizer.lr * (optimizer.head_multiple if part == "head" else 1.0),
-                "weight_decay": optimizer.weight_decay if decayed else 0.0,
-            },
+            {"params": [], "lr": optimizer.lr * multiple, "weight_decay": optimizer.weight_decay if decayed else 0.0},
         )
         group["params"].append(parameter)
     return [{"name": name, **group} for name, group in groups.items()]
+
+
+def _of_trunk(network: Network, name: str, layer_decay: float | None) -> tuple[str, float]:
+    """Name the group of a trunk parameter, and its multiple of the learning rate."""
+    if layer_decay is None:
+        return "trunk", 1.0
+    depth = network.layout.depth
+    return f"trunk/{depth[name]}", layer_decay ** (max(depth.values()) + 1 - depth[name])
 
 
 def make_optimizer(groups: list[dict[str, Any]], config: Optimizer) -> torch.optim.Optimizer:

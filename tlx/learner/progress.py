@@ -14,9 +14,10 @@ from tlx.learner.checkpoints import Checkpoints
 class ProgressBar(pl.Callback):
     """Shows how far a training or a pass over a split has come, and how good the last epochs were."""
 
-    def __init__(self, console: Console, checkpoints: Checkpoints | None = None) -> None:
+    def __init__(self, console: Console, checkpoints: Checkpoints | None = None, phase: str = "") -> None:
         self.console = console
         self.checkpoints = checkpoints
+        self._phase = f"{phase} " if phase else ""
         self.bar: Progress | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -28,7 +29,7 @@ class ProgressBar(pl.Callback):
     ) -> None:
         """Move on by a batch."""
         done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
-        self._move(done, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+        self._move(done, f"{self._phase}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how good the epoch was."""
@@ -37,7 +38,7 @@ class ProgressBar(pl.Callback):
         row = self.checkpoints.history[-1]
         best = " (best)" if self.checkpoints.best_epoch == len(self.checkpoints.history) - 1 else ""
         self.console.print(
-            f"  epoch {int(row['epoch']) + 1:>2}/{trainer.max_epochs}  train loss {row['train/loss']:.4f}"
+            f"  {self._phase}epoch {int(row['epoch']) + 1:>2}/{trainer.max_epochs}  train loss {row['train/loss']:.4f}"
             f"  val loss {row['val/loss']:.4f}  val accuracy {row['val/accuracy']:.4f}{best}"
         )
 

@@ -16,8 +16,12 @@ from tlx.learner.checkpoints import AtomicCheckpointIO
 PRECISIONS = {"32": "32-true"}
 
 
-def make_trainer(config: Trainer, folder: Path | None = None, tensorboard: bool = False) -> pl.Trainer:
+def make_trainer(
+    config: Trainer, folder: Path | None = None, tensorboard: bool = False, varies: bool = False
+) -> pl.Trainer:
     """Create a Lightning trainer that prints, saves and logs nothing by itself.
+
+    ``varies``: what trains changes from epoch to epoch, so that processes must look which gradients there are.
 
     Raises:
         InputError: Devices that this machine does not have, a precision that they do not offer.
@@ -33,7 +37,7 @@ def make_trainer(config: Trainer, folder: Path | None = None, tensorboard: bool 
             accelerator=config.accelerator,
             devices=config.devices,
             num_nodes=config.num_nodes,
-            strategy=config.strategy,
+            strategy="ddp_find_unused_parameters_true" if varies and _spread(config) else config.strategy,
             precision=PRECISIONS.get(config.precision, config.precision),  # type: ignore[arg-type]
             max_epochs=config.max_epochs,
             accumulate_grad_batches=config.accumulate,
@@ -57,3 +61,9 @@ def _several_gpus(config: Trainer) -> bool:
     """Whether BatchNorm can and should see the whole batch: it synchronises between GPUs only."""
     spread = config.strategy != "auto" and config.devices not in (1, "1")
     return spread and config.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+
+
+def _spread(config: Trainer) -> bool:
+    """Whether several processes train together."""
+    several = config.devices not in (1, "1")
+    return several and (config.strategy == "ddp" or (config.strategy == "auto" and torch.cuda.device_count() > 1))

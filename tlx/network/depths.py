@@ -22,8 +22,11 @@ class Depths(nn.Module):
     """A trunk read at each of ``points``, pooled and side by side: images (N, 3, S, S) to features (N, sum of widths).
 
     It stands where a trunk stands. Stages are averaged over the image, tokens before the patches' own left out; the
-    last point may be a layer, read in the same way, or the network's own features before its classifier.
+    last point may be a layer, read in the same way, or the network's own features before its classifier. ``scale``
+    multiplies the features of each depth: ones, until ``calibrate`` is called.
     """
+
+    scale: torch.Tensor
 
     def __init__(self, trunk: Trunk, points: Sequence[Point]) -> None:
         super().__init__()
@@ -33,14 +36,24 @@ class Depths(nn.Module):
         self.image_size = trunk.image_size
         self.layout, self.prefix = "vector", trunk.prefix
         self._pool = Pool(trunk.layout, trunk.prefix)
+        self.register_buffer("scale", torch.ones(len(points)))
         self._prove(trunk)
         self.widths = tuple(len(part[0]) for part in probe(_Parts(self), self.image_size))
         self.width = sum(self.widths)
         self.shape = (self.width,)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute the features of all depths, side by side."""
-        return torch.cat(self.parts(images), 1)
+        """Compute the features of all depths, side by side, scaled."""
+        return torch.cat([part * scale for part, scale in zip(self.parts(images), self.scale, strict=True)], 1)
+
+    def calibrate(self) -> None:
+        """Scale every depth to a root mean square of 1, as a random image has it with the weights of this moment.
+
+        Depths differ in scale by an order of magnitude and more, and gradient descent has one learning rate for all. A
+        fixed number a depth changes nothing for a solver that standardises, and needs no statistics of batches.
+        """
+        parts = probe(_Parts(self), self.image_size)
+        self.scale.copy_(torch.stack([1 / part.square().mean().sqrt().clamp_min(1e-6) for part in parts]))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what ``forward`` does; they are pooled already."""
@@ -104,7 +117,7 @@ def open_depths(
         load_pretrained(model, backbone, init)
     for parameter in depths.parameters():
         parameter.requires_grad = False
-    return depths.to(memory_format=torch.channels_last).eval(), costs, whole.preprocessing  # type: ignore[call-overload]
+    return depths.to(memory_format=torch.channels_last).eval(), costs, whole.preprocessing
 
 
 def cut_all(model: nn.Module, cut: AllCut, image_size: int, lacking: Collection[str] = ()) -> Depths:

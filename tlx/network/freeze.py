@@ -1,29 +1,113 @@
-"""Freeze: which parameters train in which epoch, and the proof that the others did not move."""
+"""Freeze: which parameters train in which phase and epoch, and the proof that the others did not move."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from tlx.config.groups import NoFreeze, TrunkFreeze
+from tlx.config.groups import (
+    BiasFreeze,
+    GradualFreeze,
+    LastFreeze,
+    LpFtFreeze,
+    NoFreeze,
+    NormFreeze,
+    PatternFreeze,
+    SurgicalFreeze,
+    TrunkFreeze,
+    UptoFreeze,
+)
 from tlx.errors import FrozenMovedError, InputError
+from tlx.network.layout import TRUNK, Layout
 
-Freeze = TrunkFreeze | NoFreeze
+if TYPE_CHECKING:
+    from tlx.network.network import Network
+
+TwoPhases = LpFtFreeze | SurgicalFreeze
+Freeze = (
+    TrunkFreeze
+    | NoFreeze
+    | UptoFreeze
+    | LastFreeze
+    | GradualFreeze
+    | NormFreeze
+    | BiasFreeze
+    | PatternFreeze
+    | TwoPhases
+)
 
 
-def trained(policy: Freeze, names: Iterable[str], epoch: int) -> frozenset[str]:
-    """Name the parameters that train in an epoch: a function of the policy and the epoch, never of events.
+def phases(policy: Freeze) -> tuple[str, ...]:
+    """Name the phases of a policy, each of which trains to its end and hands on its best weights."""
+    return ("probe", "finetune") if isinstance(policy, TwoPhases) else ("train",)
+
+
+def trained(policy: Freeze, layout: Layout, epoch: int, phase: int = 0) -> frozenset[str]:
+    """Name the parameters that train in an epoch of a phase: a function of these alone, never of events.
 
     Raises:
-        InputError: Nothing would train.
+        InputError: A stage or a pattern that fits nothing, with what there is; nothing would train.
     """
-    chosen = frozenset(n for n in names if isinstance(policy, NoFreeze) or n.startswith("head."))
+    head = isinstance(policy, PatternFreeze) and not policy.head
+    chosen = frozenset(() if head else layout.head) | _of_trunk(policy, layout, epoch, phase)
     if not chosen:
-        raise InputError(f"freeze={policy.kind} leaves 0 trainable parameters in epoch {epoch}", "choose freeze=none")
+        raise InputError(f"freeze={policy.kind} leaves 0 trainable parameters in epoch {epoch}", "choose freeze=trunk")
     return chosen
+
+
+def _of_trunk(policy: Freeze, layout: Layout, epoch: int, phase: int) -> frozenset[str]:
+    everything = frozenset(layout.trunk)
+    if isinstance(policy, TrunkFreeze) or (isinstance(policy, TwoPhases) and phase == 0):
+        return frozenset()
+    if isinstance(policy, NoFreeze | LpFtFreeze):
+        return everything
+    if isinstance(policy, UptoFreeze):
+        return everything - layout.upto(policy.stage)
+    if isinstance(policy, LastFreeze):
+        _must_have(policy.stages, layout)
+        return layout.last(policy.stages)
+    if isinstance(policy, GradualFreeze):
+        return layout.last(min(epoch // policy.every, len(layout.stages)))
+    if isinstance(policy, SurgicalFreeze):
+        _must_have(policy.stages, layout)
+        return layout.of_stages(layout.chosen or ())
+    if isinstance(policy, PatternFreeze):
+        return _matching(policy.train, layout)
+    found = layout.norms if isinstance(policy, NormFreeze) else layout.biases
+    if not found:
+        what = "normalisation layers" if isinstance(policy, NormFreeze) else "biases"
+        raise InputError(f"freeze={policy.kind}: the trunk has no {what}", "choose another policy, or another cut")
+    return found
+
+
+def _must_have(count: int, layout: Layout) -> None:
+    if count > len(layout.stages):
+        listed = ", ".join(layout.stages)
+        what = f"freeze.stages={count} is more than the trunk has"
+        raise InputError(what, f"at most {len(layout.stages)}: {listed}")
+
+
+def _matching(patterns: Iterable[str], layout: Layout) -> frozenset[str]:
+    names = [name.removeprefix(TRUNK) for name in layout.trunk]
+    found: set[str] = set()
+    for pattern in patterns:
+        try:
+            rule = re.compile(pattern)
+        except re.error as error:
+            raise InputError(f"freeze.train: {pattern!r} is no regular expression ({error})", "escape it") from None
+        matched = [name for name in names if rule.search(name)]
+        if not matched:
+            near = get_close_matches(pattern, names, n=3, cutoff=0.0)
+            listed = ", ".join(dict.fromkeys([*near, *names[:2], *names[-2:]]))
+            raise InputError(f"freeze.train: {pattern!r} matches no parameter", f"their names are such as {listed}")
+        found |= {TRUNK + name for name in matched}
+    return frozenset(found)
 
 
 def sleeping(module: nn.Module, trained_names: frozenset[str], prefix: str = "") -> list[nn.Module]:
@@ -37,12 +121,20 @@ def sleeping(module: nn.Module, trained_names: frozenset[str], prefix: str = "")
     return found
 
 
-def frozen_tensors(network: nn.Module, trained_names: frozenset[str]) -> dict[str, torch.Tensor]:
-    """Collect every frozen parameter, and every buffer of a module that sleeps."""
-    asleep = {id(m) for outer in sleeping(network, trained_names) for m in outer.modules()}
-    tensors = {n: p for n, p in network.named_parameters() if n not in trained_names}
+def asleep(network: Network, policy: Freeze, trained_names: frozenset[str]) -> list[nn.Module]:
+    """Find the modules that stay in eval mode: those that sleep, and BatchNorms whose statistics are to stay."""
+    found = sleeping(network, trained_names)
+    if getattr(policy, "batch_statistics", None) == "frozen":
+        found += [m for m in network.trunk.modules() if getattr(m, "running_mean", None) is not None]
+    return found
+
+
+def frozen_tensors(network: Network) -> dict[str, torch.Tensor]:
+    """Collect every parameter that is frozen now, and every buffer of a module that sleeps."""
+    inside = {id(m) for outer in network.asleep for m in outer.modules()}
+    tensors = {n: p for n, p in network.named_parameters() if n not in network.trained}
     for path, module in network.named_modules():
-        if id(module) in asleep:
+        if id(module) in inside:
             for name, buffer in module.named_buffers(prefix=path, recurse=False):
                 tensors[name] = buffer
     return tensors  # type: ignore[return-value]

@@ -21,6 +21,7 @@ from tlx.storage import read_tensors
 
 HUB_TIMEOUT_S = 5.0  # an unreachable hub is told within ten seconds
 PACKAGE_WEIGHTS = "embedded.safetensors"
+OF_A_RUN = "trunk.model."  # what stands before the names of a run's trunk
 
 
 def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
@@ -31,21 +32,31 @@ def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedIn
     Raises:
         InputError: No file, no hub, a file that is damaged, of another architecture, or that lacks kept weights.
     """
-    source = locate(model, backbone, init)
-    assign(model, read_tensors(source), str(source))
+    source, found = _read(model, backbone, init)
+    assign(model, found, str(source))
     return source
 
 
 def lacking(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> list[str]:
     """Name the tensors of a whole ``model`` that its weights file does not hold, or holds in another shape."""
-    found = read_tensors(locate(model, backbone, init))
+    _, found = _read(model, backbone, init)
     wanted = model.state_dict()
     missing = _unfit(wanted, found)
     return missing and min(missing, _unfit(wanted, _adapted(model, found)), key=len)
 
 
+def _read(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> tuple[Path, dict[str, torch.Tensor]]:
+    source = locate(model, backbone, init)
+    found = read_tensors(source)
+    if init.run is not None:
+        found = {n.removeprefix(OF_A_RUN): tensor for n, tensor in found.items() if n.startswith(OF_A_RUN)}
+    return source, found
+
+
 def locate(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
-    """Find the weights file: ``init.file``, else the package, else the hub's cache, else download it."""
+    """Find the weights file: ``init.run``, ``init.file``, else the package, the hub's cache, a download."""
+    if init.run is not None:
+        return Path(init.run).expanduser() / "model" / "weights.safetensors"
     if init.file is not None:
         return Path(init.file)
     if backbone.weights == "package":

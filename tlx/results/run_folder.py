@@ -20,8 +20,9 @@ class RunFolder:
         self.result = self.path / "result.json"
         self.failure = self.path / "failure.json"
         self.model = self.path / "model"
-        self.last = self.path / "checkpoints" / "last.ckpt"
-        self.best = self.path / "checkpoints" / "best.safetensors"
+        self.checkpoints = self.path / "checkpoints"  # a folder in it for each phase of a training
+        self.decisions = self.checkpoints / "decisions.json"
+        self.metrics = self.path / "metrics.csv"
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any], fresh: bool = True) -> RunFolder:
@@ -35,7 +36,7 @@ class RunFolder:
         if fresh and folder.config.exists():
             raise InputError(f"{folder.path} already holds a run", f"resume it: {folder.resume_command}")
         try:
-            (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            folder.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder.path, error) from None
         write_json(folder.config, config)

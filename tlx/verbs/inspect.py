@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -9,13 +12,16 @@ from rich.text import Text
 
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
+from tlx.learner.optimization import parameter_groups
+from tlx.learner.plan import Phase, awake, plan, segments
 from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import StageCost, by_stage, multiply_adds
 from tlx.network.cut import layers
 from tlx.network.network import Network
 from tlx.results.console import amount, console, say
-from tlx.verbs.train import announce, assemble, solvable
+from tlx.training.work import assemble, solvable
+from tlx.verbs.train import announce
 
 
 def inspect(config: TrainConfig) -> None:
@@ -36,12 +42,13 @@ def inspect(config: TrainConfig) -> None:
     facts = networks.described(network, surgery)
     say(out, "cut", f"{facts['cut']}, {network.trunk.shape} features, {network.trunk.width} after pooling")
     say(out, "kept", f"{amount(counts['kept'])} parameters ({amount(counts['dropped'])} dropped)")
-    say(out, "trained", f"{amount(counts['trained'])} parameters: {facts['trained']}")
-    say(out, "frozen", f"{amount(counts['frozen'])} parameters, and every buffer beside them")
     cost = multiply_adds(network, preprocessing.image_size)
     total = multiply_adds(whole, preprocessing.image_size)
     say(out, "cost", f"{amount(cost)} multiply-adds an image at {preprocessing.image_size} px (whole: {amount(total)})")
-    say(out, "method", "features computed once, then the solver" if solvable(config, network) else "gradient descent")
+    out.print()
+    out.print(phase_table(config, network))
+    out.print()
+    out.print(group_table(config, network))
     _cuts(out, layers(whole, preprocessing.image_size))
 
 
@@ -70,6 +77,58 @@ def stage_table(costs: list[StageCost], network: Network) -> Table:
     outputs = str(network.head.linear.out_features)
     table.add_row("", "head", outputs, f"+ {amount(head)}", "", "new, trained", style="green")
     return table
+
+
+def phase_table(config: TrainConfig, network: Network) -> Table:
+    """Lay out what trains in which epochs of which phase."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (("phase", "left"), ("epochs", "right"), ("trains", "left")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for title in ("trained", "frozen"):
+        table.add_column(title, justify="right")
+    table.add_column("batch statistics")
+    sizes = {name: p.numel() for name, p in network.named_parameters()}
+    for phase in plan(config):
+        solved = solvable(config, network, phase)
+        for stretch in segments(network, phase):
+            trained = sum(sizes[name] for name in stretch.trained)
+            epochs = "solved" if solved else f"{stretch.first + 1}-{stretch.last + 1}"
+            what = awake(network, phase, stretch.trained)
+            rest = sum(sizes.values()) - trained
+            table.add_row(phase.name, epochs, what, amount(trained), amount(rest), _statistics(config, stretch.trained))
+    return table
+
+
+def _statistics(config: TrainConfig, trained: frozenset[str]) -> str:
+    if all(name.startswith("head.") for name in trained):
+        return "frozen"
+    policy = getattr(config.freeze, "batch_statistics", "frozen")
+    return "frozen" if policy == "frozen" else "moving where a BatchNorm trains"
+
+
+def group_table(config: TrainConfig, network: Network) -> Table:
+    """Lay out every phase's parameter groups with their learning rates."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("phase")
+    table.add_column("group")
+    for title in ("lr", "weight decay", "parameters"):
+        table.add_column(title, justify="right")
+    for phase in plan(config):
+        if solvable(config, network, phase):
+            table.add_row(phase.name, "head", "solver", f"{config.solver.kind}, L2 on validation", "")
+            continue
+        for group in _groups(network, phase):
+            count = sum(p.numel() for p in group["params"])
+            table.add_row(phase.name, group["name"], group["lr"], f"{group['weight_decay']:g}", amount(count))
+    return table
+
+
+def _groups(network: Network, phase: Phase) -> list[dict[str, Any]]:
+    """Return a phase's groups with their rates as text; a rate that a range test will find is a multiple of it."""
+    found = phase.optimizer.lr == "auto"
+    optimizer = replace(phase.optimizer, lr=1.0) if found else phase.optimizer
+    groups = parameter_groups(network, optimizer, phase.epochs, phase.index)
+    return [{**group, "lr": f"auto × {group['lr']:.3g}" if found else f"{group['lr']:.3g}"} for group in groups]
 
 
 def _cuts(out: Console, names: list[str]) -> None:

@@ -1,0 +1,144 @@
+"""Phases: a network is trained phase by phase; each takes the best weights of the one before."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tlx.config.groups import SurgicalFreeze
+from tlx.data.source import SPLITS
+from tlx.features.bank import compute
+from tlx.features.solver import install, solve
+from tlx.learner.certificate import Certificate
+from tlx.learner.checkpoints import BEST, LAST, Checkpoints, read_history
+from tlx.learner.learner import Learner
+from tlx.learner.plan import Phase, plan, segments
+from tlx.learner.progress import ProgressBar
+from tlx.network.inference import Classifier, predict
+from tlx.network.network import Network
+from tlx.results.console import console
+from tlx.storage import read_tensors
+from tlx.training.lr_range import with_rate
+from tlx.training.recommend import recommend
+from tlx.training.work import Work, solvable
+
+log = logging.getLogger("tlx")
+
+Logits = dict[str, torch.Tensor]  # by split: (N, K)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training left: logits of every split, how a solver got there, and the certificate's rows."""
+
+    logits: Logits
+    solver: dict[str, Any] | None
+    certificate: list[dict[str, Any]]
+
+
+def train_phases(work: Work, network: Network) -> Outcome:
+    """Train a network as its policy's plan says, in place; test images come last.
+
+    A resumed run goes on in the phase that its last saved state belongs to.
+    """
+    phases = plan(work.config)
+    certificate = Certificate(network)
+    begun = [
+        phase.index for phase in phases if work.resuming and (work.folder.checkpoints / phase.name / LAST).exists()
+    ]
+    logits: Logits = {}
+    for phase in phases[max(begun, default=0) :]:
+        if isinstance(work.config.freeze, SurgicalFreeze) and phase.index:
+            recommend(work, network, work.config.freeze)
+        if solvable(work.config, network, phase):
+            logits = solve_head(work, network, phase, certificate, last=phase is phases[-1])
+        else:
+            fit(work, network, phase, certificate, earlier=phases[: phase.index])
+            network.load_state_dict(read_tensors(work.folder.checkpoints / phase.name / BEST))
+    solver = work.decisions.taken.get("solver")
+    rows = certificate.settle()
+    return Outcome(logits or classify(work, network), solver, rows)
+
+
+def solve_head(work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool) -> Logits:
+    """Compute features once and solve the head on them; test features come after the head is settled."""
+    trainer = work.trainer()
+    images = work.images(trainer)
+    show_progress(work, trainer)
+    certificate.enter(phase.index, phase.name, 0)
+    with work.clock.phase("features"):
+        banks = {split: compute(network, images, trainer, split) for split in ("train", "val")}
+    with work.clock.phase("fit"):
+        weights = images.class_weights(solving=True)
+        solution = solve(banks["train"], banks["val"], len(work.source.classes), work.config.solver, weights)
+        install(solution, network.head.linear)
+        log.info("solver: %s", solution.path)
+        told = {"kind": work.config.solver.kind, "strength": solution.strength, "path": list(solution.path)}
+        work.decisions.take("solver", lambda: told)
+    certificate.close()
+    if not last:
+        return {}
+    with work.clock.phase("features"):
+        banks["test"] = compute(network, images, trainer, "test")
+    with torch.no_grad():
+        return {split: network.head.linear(torch.from_numpy(bank.features)) for split, bank in banks.items()}
+
+
+def fit(
+    work: Work,
+    network: Network,
+    phase: Phase,
+    certificate: Certificate,
+    earlier: tuple[Phase, ...] = (),
+    pause: int | None = None,
+    resuming: bool | None = None,
+) -> Checkpoints:
+    """Train a phase by gradient descent, from its last saved state where there is one.
+
+    ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop after so many epochs.
+    """
+    trainer = work.trainer(phase.epochs, varies=len(list(segments(network, phase))) > 1)
+    images = work.images(trainer, phase.seed(work.config.seed))
+    certificate.enter(phase.index, phase.name, 0)
+    phase = with_rate(work, network, phase, trainer)
+    learner = Learner(
+        network,
+        len(work.source.classes),
+        phase,
+        work.config.regularizer,
+        images.class_weights(),
+        certificate,
+        phase.seed(work.config.seed),
+    )
+    home = work.folder.checkpoints / phase.name
+    home.mkdir(parents=True, exist_ok=True)
+    past = [row for other in earlier for row in read_history(work.folder.checkpoints / other.name)]
+    checkpoints = Checkpoints(
+        home, work.config.callbacks, phase.early_stopping, work.interruption, work.folder.metrics, past, pause
+    )
+    trainer.callbacks.append(checkpoints)  # type: ignore[attr-defined]
+    show_progress(work, trainer, checkpoints, phase.name if phase.name != "train" else "")
+    goes_on = work.resuming if resuming is None else resuming
+    state = str(home / LAST) if goes_on and (home / LAST).is_file() else None
+    with work.clock.phase("fit"), work.interruption.defer():
+        trainer.fit(learner, datamodule=images, ckpt_path=state)
+    certificate.close()
+    return checkpoints
+
+
+def classify(work: Work, network: Network) -> Logits:
+    """Classify every split."""
+    trainer = work.trainer()
+    show_progress(work, trainer)
+    images = work.images(trainer)
+    with work.clock.phase("evaluate"):
+        return {split: predict(trainer, Classifier(network), images.plain_loader(split)) for split in SPLITS}
+
+
+def show_progress(work: Work, trainer: Any, checkpoints: Checkpoints | None = None, phase: str = "") -> None:
+    """Add a progress bar where one is wanted."""
+    if work.config.callbacks.progress:
+        trainer.callbacks.append(ProgressBar(console(), checkpoints, phase))

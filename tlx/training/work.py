@@ -1,0 +1,82 @@
+"""Work: what every part of a training needs, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import pytorch_lightning as pl
+
+from tlx.config.groups import AutoCut, MemoryFeatures, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.roots import TrainConfig
+from tlx.data.module import ImageModule
+from tlx.data.source import Source
+from tlx.data.transforms import Prepare
+from tlx.errors import InputError
+from tlx.interruption import Interruption
+from tlx.learner.plan import Phase
+from tlx.learner.trainer import make_trainer
+from tlx.network import network as networks
+from tlx.network.backbone import Preprocessing
+from tlx.network.network import Network, Surgery
+from tlx.results.clock import Clock
+from tlx.results.decisions import Decisions
+from tlx.results.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run while it goes on: what was asked for, the images, the folder, and who watches."""
+
+    config: TrainConfig
+    source: Source
+    preprocessing: Preprocessing
+    folder: RunFolder
+    clock: Clock
+    interruption: Interruption
+    decisions: Decisions
+    resuming: bool
+
+    def trainer(self, epochs: int | None = None, varies: bool = False) -> pl.Trainer:
+        """Create a Lightning trainer; ``varies``: whether what trains changes between its epochs."""
+        config = self.config.trainer if epochs is None else replace(self.config.trainer, max_epochs=epochs)
+        return make_trainer(config, self.folder.path, self.config.logger.tensorboard, varies)
+
+    def images(self, trainer: pl.Trainer, seed: int | None = None) -> ImageModule:
+        """Prepare the images as the backbone wants them, in the order of ``seed``."""
+        data = self.config.data
+        if len(self.source.train.labels) < 2 * trainer.world_size:
+            raise InputError(f"{len(self.source.train.labels)} training images are too few", "give two a process")
+        return ImageModule(
+            self.source,
+            Prepare(**asdict(self.preprocessing)),
+            self.config.augment,
+            data.batch_size,
+            data.workers,
+            data.balance,
+            self.config.seed if seed is None else seed,
+            place=(trainer.global_rank, trainer.world_size),
+        )
+
+
+def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessing, Surgery]:
+    """Build the network that the config describes for a source's classes; of a race, the pretrained arm's."""
+    assert not isinstance(config.cut, AutoCut), "cut=auto becomes a concrete cut before anything is built"
+    init: PretrainedInit | ScratchInit
+    init = config.init.pretrained() if isinstance(config.init, RaceInit) else config.init
+    return networks.build(
+        config.backbone,
+        init,
+        config.cut,
+        config.freeze,
+        config.head,
+        num_classes=len(source.classes),
+        seed=config.seed,
+        image_size=config.data.image_size,
+    )
+
+
+def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
+    """Whether a phase is solved on features computed once: it trains the head alone, and features are wanted."""
+    head = frozenset(network.layout.head)
+    alone = all(network.trained_in(epoch, phase.index) == head for epoch in range(phase.epochs))
+    return isinstance(config.features, MemoryFeatures) and alone
