@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ STEPS = 80
 LOWEST, HIGHEST = 1e-6, 3.0
 SMOOTHING = 0.9  # of the running mean of the loss
 BLOWN = 3.0  # times the lowest loss: the test ends
+STILL = 8  # steps at rates too low to change anything: their loss is the start
 SAFETY = 10.0  # the suggestion lies so far below the rate at which the loss was lowest
 
 
@@ -56,11 +56,11 @@ def with_rate(work: Work, network: Network, phase: Phase, trainer: pl.Trainer) -
 def range_test(network: Network, phase: Phase, images: ImageModule, device: torch.device, seed: int) -> RangeTest:
     """Raise the learning rate step by step, on a copy of the network, until the loss blows up.
 
-    The suggestion is a tenth of the rate at which the smoothed loss was lowest. Nothing but the copy changes, neither
+    Nothing but the copy changes, neither
     the order of the data nor any random state.
 
     Raises:
-        InputError: The loss never fell.
+        InputError: The loss is not finite.
     """
     copy = deepcopy(network).to(device).train()
     unit = replace(phase.optimizer, lr=1.0)  # a group's rate is then its multiple
@@ -87,9 +87,23 @@ def range_test(network: Network, phase: Phase, images: ImageModule, device: torc
             loss.backward()
             torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
             optimizer.step()
-    if not losses or math.isclose(min(losses), losses[0], rel_tol=1e-3):
-        raise InputError("optimizer.lr=auto: the loss never fell at any rate", "give a number: optimizer.lr=1e-3")
-    return RangeTest(rates[losses.index(min(losses))] / SAFETY, rates, losses)
+    if not losses:
+        raise InputError("optimizer.lr=auto: the loss is not finite at any rate", "give a number: optimizer.lr=1e-3")
+    return RangeTest(suggestion(rates, losses), rates, losses)
+
+
+def suggestion(rates: list[float], losses: list[float]) -> float:
+    """Return a tenth of the rate at which the smoothed loss was lowest.
+
+    Where it never fell, as after a probe that fits the training images, return a tenth of the last rate before it rose.
+    """
+    start = sum(losses[:STILL]) / len(losses[:STILL])
+    lowest = losses.index(min(losses))
+    clear = max(0.05, 0.05 * start)  # nats; less is the noise of batches
+    if losses[lowest] < start - clear:
+        return rates[lowest] / SAFETY
+    rose = (index for index, loss in enumerate(losses) if loss > start + clear)
+    return rates[max(0, next(rose, len(losses)) - 1)] / SAFETY
 
 
 def _batches(images: ImageModule) -> Iterator[Any]:

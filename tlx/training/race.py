@@ -7,9 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tlx.config.groups import NoFreeze, RaceInit, ScratchInit
+from tlx.config.groups import RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
-from tlx.errors import InputError
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, Row, read_history
 from tlx.learner.plan import Phase, plan
@@ -27,15 +26,8 @@ def race(work: Work, init: RaceInit) -> tuple[Network, Surgery, Outcome, dict[st
 
     An arm that goes on does so from its own saved state, exactly: what comes out is bit for bit what that arm alone
     would have become. Decisions are kept; a resumed race takes them over.
-
-    Raises:
-        InputError: A freeze policy that leaves anything frozen.
     """
-    config = work.config
-    if not isinstance(config.freeze, NoFreeze):
-        what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
-        raise InputError(what, "choose freeze=none, or init=pretrained")
-    (whole,) = plan(config)
+    (whole,) = plan(work.config)
     standing = list(ARMS)
     pauses = rungs(whole.epochs, init.share)
     for pause in pauses:

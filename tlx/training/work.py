@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import AutoCut, MemoryFeatures, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import AutoCut, MemoryFeatures, NoFreeze, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
 from tlx.data.source import Source
@@ -59,10 +59,18 @@ class Work:
 
 
 def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessing, Surgery]:
-    """Build the network that the config describes for a source's classes; of a race, the pretrained arm's."""
+    """Build the network that the config describes for a source's classes; of a race, the pretrained arm's.
+
+    Raises:
+        InputError: Whatever is wrong with a part of it; a race that leaves anything frozen.
+    """
     assert not isinstance(config.cut, AutoCut), "cut=auto becomes a concrete cut before anything is built"
-    init: PretrainedInit | ScratchInit
-    init = config.init.pretrained() if isinstance(config.init, RaceInit) else config.init
+    init: PretrainedInit | ScratchInit = config.init
+    if isinstance(config.init, RaceInit):
+        if not isinstance(config.freeze, NoFreeze):
+            what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
+            raise InputError(what, "choose freeze=none, or init=pretrained")
+        init = config.init.pretrained()
     return networks.build(
         config.backbone,
         init,
