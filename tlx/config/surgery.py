@@ -106,10 +106,13 @@ class LayerCut:
 
 @dataclass
 class AllCut:
-    """Keep the network as far as its weights reach (or up to one stage or layer), and read every stage of it."""
+    """Keep the network up to ``until``, a stage by index or name, or a layer, and read every stage on the way at once.
+
+    By default, a run keeps it as far as its weights reach.
+    """
 
     kind: str = "all"
-    until: int | str | None = None  # a stage, by index or by name, or a layer; default: as far as the weights reach
+    until: int | str | None = None
 
 
 @dataclass

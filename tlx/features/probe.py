@@ -106,7 +106,7 @@ def _minimise(
     metric: torch.Tensor,
     start: torch.Tensor,
 ) -> torch.Tensor:
-    """Minimise the loss of every fold (R, F, K): inputs (N, R), targets (N, K), share of an image in a loss (N, F, 1)."""
+    """Minimise every fold's loss: inputs (N, R), targets (N, K), an image's share in a loss (N, F, 1), (R, F, K)."""
     backwards = inputs.T.contiguous()
     now = ahead = start
     age = torch.ones(1, start.shape[1], 1)  # of the momentum, a fold

@@ -11,7 +11,7 @@ from torch import nn
 
 from tlx.config.groups import AllCut, HeadCut, LayerCut, PretrainedInit, ScratchInit, StageCut, TimmBackbone
 from tlx.errors import InputError, nearest
-from tlx.network.backbone import Preprocessing, create
+from tlx.network.backbone import Backbone, Preprocessing, create
 from tlx.network.cost import by_point
 from tlx.network.cut import Cut, Point, Reader, Trunk, cut_at, layers, probe, prune, stages
 from tlx.network.head import Pool
@@ -105,12 +105,9 @@ def open_depths(
     Raises:
         InputError: Whatever is wrong with the backbone or its weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        whole = create(backbone, image_size)
+    whole, points = _reached(backbone, init, seed, image_size)
     model, size = whole.model, whole.preprocessing.image_size
-    absent = lacking(model, backbone, init) if isinstance(init, PretrainedInit) else ()
-    points = reach(model, size, absent) or _points(model)
+    points = points or _points(model)  # a file of another network: loading it says so
     costs = by_point(model, points, size)
     depths = read_at(model, points, size)
     if isinstance(init, PretrainedInit):
@@ -120,20 +117,31 @@ def open_depths(
     return depths.to(memory_format=torch.channels_last).eval(), costs, whole.preprocessing
 
 
-def cut_all(model: nn.Module, cut: AllCut, image_size: int, lacking: Collection[str] = ()) -> Depths:
-    """Cut ``model`` (without its classifier) in place where ``cut`` says, and read every stage up to there.
+def reached(
+    backbone: TimmBackbone, init: PretrainedInit | ScratchInit, image_size: int | None = None
+) -> list[Point]:
+    """List where a backbone can be read as far as its weights reach, as ``reach`` does."""
+    return _reached(backbone, init, 0, image_size)[1]
 
-    ``lacking`` names the tensors that the weights file does not hold: where ``cut`` says nothing, they end the network.
+
+def _reached(
+    backbone: TimmBackbone, init: PretrainedInit | ScratchInit, seed: int, image_size: int | None
+) -> tuple[Backbone, list[Point]]:
+    """Create the whole backbone, its weights random, and list where its own weights let it be read."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        whole = create(backbone, image_size)
+    absent = lacking(whole.model, backbone, init) if isinstance(init, PretrainedInit) else ()
+    return whole, reach(whole.model, whole.preprocessing.image_size, absent)
+
+
+def cut_all(model: nn.Module, cut: AllCut, image_size: int) -> Depths:
+    """Cut ``model`` (without its classifier) in place behind ``cut.until``, and read every stage up to there.
 
     Raises:
         InputError: A place that does not exist, with the valid ones; an input size that the network cannot take.
     """
-    if cut.until is None:
-        points = [point for point in reach(model, image_size, lacking) if point.kind != "head"]
-        if not points:  # the file is of another network: keep everything, and let loading say so
-            points = _points(model)
-    else:
-        points = _points_until(model, cut.until, image_size)
+    points = _points(model) if cut.until is None else _points_until(model, cut.until, image_size)
     return read_at(model, points, image_size)
 
 

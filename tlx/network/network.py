@@ -29,7 +29,7 @@ from tlx.network.cut import Trunk, cut_at
 from tlx.network.depths import Depths, cut_all
 from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import Head
-from tlx.network.init import lacking, load_pretrained
+from tlx.network.init import load_pretrained
 from tlx.network.layout import Layout
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
@@ -120,8 +120,7 @@ def build(
         whole = create(backbone, image_size)
     trunk: Trunk | Depths
     if isinstance(cut, AllCut):
-        absent = lacking(whole.model, backbone, init) if isinstance(init, PretrainedInit) else ()
-        trunk = cut_all(whole.model, cut, whole.preprocessing.image_size, absent)
+        trunk = cut_all(whole.model, cut, whole.preprocessing.image_size)
     else:
         trunk = cut_at(whole.model, cut, whole.preprocessing.image_size)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
