@@ -17,7 +17,8 @@ from tlx.storage import read_tensors
 # LayerNorm, no BatchNorm (which synchronises on GPUs only); 40 images in batches of 12 leave a tail of four.
 JOBS = (
     "-m", "case=large_similar", *TINY, "backbone.name=test_vit", "data=digits", "data.per_class=4",
-    "data.batch_size=12", "data.balance=weights", "trainer.max_epochs=2", "freeze=trunk,none", "features=memory,off",
+    "data.batch_size=12", "data.balance=weights", "trainer.max_epochs=2", "freeze=trunk,gradual,lp_ft",
+    "features=memory,off",
     "callbacks.progress=false",
 )  # fmt: skip
 
@@ -39,13 +40,15 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "one", root / "two"
 
 
-# A frozen trunk whose features are computed once, the same trained live, and a network trained whole.
-@pytest.mark.parametrize("job", ["0_large_similar", "1_large_similar", "3_large_similar"])
+# A frozen trunk by features computed once and live; stages that wake between epochs; a network trained whole after a
+# probe that is solved, and after one that is trained.
+@pytest.mark.parametrize("job", [f"{number}_large_similar" for number in (0, 1, 3, 4, 5)])
 def test_two_processes_train_what_one_trains(swept: tuple[Path, Path], job: str) -> None:
     one, two = (read_tensors(folder / job / "model" / "weights.safetensors") for folder in swept)
     started_at = [json.loads((folder / job / "result.json").read_text())["fingerprints"]["weights"] for folder in swept]
     assert started_at[0] == started_at[1]
-    assert all(torch.allclose(one[name], two[name], rtol=1e-4, atol=1e-6) for name in one)
+    # A step is up to 1.5e-4. Where a gradient is zero but for rounding (a key's bias), Adam steps by the rounding.
+    assert all(torch.allclose(one[name], two[name], rtol=1e-4, atol=5e-6) for name in one)
     results = [json.loads((folder / job / "result.json").read_text()) for folder in swept]
     for split in ("train", "val", "test"):
         losses = [result["metrics"][split]["loss"] for result in results]
@@ -55,10 +58,11 @@ def test_two_processes_train_what_one_trains(swept: tuple[Path, Path], job: str)
 
 def test_every_jobs_children_got_that_jobs_overrides(swept: tuple[Path, Path]) -> None:
     _, two = swept
-    jobs = [f"{number}_large_similar" for number in range(4)]
+    jobs = [f"{number}_large_similar" for number in range(6)]
     configs = [json.loads((two / job / "result.json").read_text())["config"] for job in jobs]
     assert [(c["freeze"]["kind"], c["features"]["kind"]) for c in configs] == [
-        ("trunk", "memory"), ("trunk", "off"), ("none", "memory"), ("none", "off"),
+        ("trunk", "memory"), ("trunk", "off"), ("gradual", "memory"), ("gradual", "off"), ("lp_ft", "memory"),
+        ("lp_ft", "off"),
     ]  # fmt: skip
     assert sorted(path.name for path in two.iterdir() if path.is_dir()) == jobs  # no child left a folder of its own
-    assert len((two / "comparison.csv").read_text().splitlines()) == 5
+    assert len((two / "comparison.csv").read_text().splitlines()) == 7

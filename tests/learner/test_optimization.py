@@ -125,3 +125,23 @@ def test_the_constant_warms_up_and_stays(epochs: int, steps: int, warmup: float)
     assert values == sorted(values)
     assert all(value == 1.0 for step, value in enumerate(values) if step >= warmup * steps)
     assert all(0 < value < 1 for step, value in enumerate(values) if step < warmup * steps)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layer_decay_is_baked_into_the_groups(name: str) -> None:
+    """Deeper layers learn faster; the head is not decayed; every rate is base times a power of the decay."""
+    net = network(name)
+    config = AdamW(lr=0.01, layer_decay=0.5, head_multiple=3.0)
+    groups = parameter_groups(net, config, 1)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    depth = net.layout.depth
+    last = max(depth.values())
+    for path, parameter in net.named_parameters():
+        expected = 0.03 if path.startswith("head.") else 0.01 * 0.5 ** (last + 1 - depth[path])
+        assert rates[id(parameter)] == pytest.approx(expected), path
+    assert len({group["lr"] for group in groups}) == last + 2
+    assert len({group["name"] for group in groups}) == len(groups)
+    base = {group["name"]: group["lr"] for group in groups}
+    optimizer = make_optimizer(groups, config)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.25)  # as the learner's schedule does
+    assert {g["name"]: g["lr"] for g in optimizer.param_groups} == {n: 0.25 * rate for n, rate in base.items()}

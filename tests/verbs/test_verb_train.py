@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from tests.conftest import TINY, Answer, runs_of
 from tlx.data.module import ImageModule
 from tlx.network.network import Network
 from tlx.results.result import required
+from tlx.storage import read_tensors
 
 CASES = ("small_similar", "small_different", "large_similar", "large_different")
 # Shrunk until a run takes seconds; the chance level stays that of the whole set.
@@ -167,3 +169,35 @@ def test_balance_by_one_word(tlx: Command, photos: Path, balance: str, features:
 def test_sgd_label_smoothing_accumulation_and_constant_schedule(tlx: Command) -> None:
     words = ("optimizer=sgd", "schedule=constant", "regularizer.label_smoothing=0.1", "trainer.accumulate=2")
     assert tlx("case=large_similar", *TINY, "data=digits", "trainer.max_epochs=2", *words).code == 0
+
+
+def test_transfers_chain_from_run_to_run(tlx: Command, tmp_path: Path) -> None:
+    """A run's trunk is the start of the next one's, under another head, cut earlier, by one word."""
+    words = ("case=large_similar", *TINY, "data=digits", "data.per_class=4", "trainer.max_epochs=1")
+    assert tlx(*words, "hydra.run.dir=first").code == 0
+    chained = ("init=pretrained", "init.run=first", "data=patches", "freeze=trunk", "cut=stage", "cut.stage=2")
+    answer = tlx(*words, *chained, "hydra.run.dir=second")
+    assert answer.code == 0, answer.err
+    first, second = (read_tensors(tmp_path / f / "model" / "weights.safetensors") for f in ("first", "second"))
+    trunk = [name for name in second if name.startswith("trunk.")]
+    assert trunk
+    assert all(torch.equal(first[name], second[name]) for name in trunk)
+    assert "first" in str(result_of(tmp_path / "second")["surgery"]["weights"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("init.run=nowhere",), "nowhere"),
+        (("init.run=first", "backbone.name=test_vit"), "another architecture"),
+        (("init.run=early", "cut=head"), "lacks weights inside what the cut keeps"),
+    ],
+)
+def test_a_run_that_cannot_be_chained_says_why(tlx: Command, words: tuple[str, ...], said: str) -> None:
+    base = ("case=large_similar", *TINY, "data=digits", "data.per_class=4", "trainer.max_epochs=1")
+    if "nowhere" not in words[0]:
+        folder = words[0].partition("=")[2]
+        assert tlx(*base, "cut=early", f"hydra.run.dir={folder}").code == 0
+    answer = tlx(*base, "init=pretrained", *words)
+    assert answer.code == 2
+    assert said in answer.err

@@ -26,7 +26,7 @@ class PhaseSettings:
     """What a phase has of its own; null: what ``trainer``, ``optimizer``, ``schedule`` and ``callbacks`` say."""
 
     epochs: int | None = number(None, low=1)
-    lr: float | None = number(None, above=0)
+    lr: float | None = number(None, above=0, words=("auto",))
     warmup_epochs: float | None = number(None, low=0)
     patience: int | None = number(None, low=1)  # early stopping
 

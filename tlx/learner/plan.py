@@ -84,4 +84,5 @@ def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None)
     stages = sorted({layout.stage[name] for name in trained if name in layout.stage})
     whole = trained == layout.of_stages(stages) | frozenset(layout.head)
     names = ", ".join(layout.stages[index] for index in stages)
-    return f"the new layer and {names}" if whole else f"the new layer and {network.freeze.kind}"
+    part = {"norm": "the normalisation layers", "bias": "the biases"}.get(network.freeze.kind, f"parts of {names}")
+    return f"the new layer and {names if whole else part}"

@@ -117,9 +117,7 @@ def open_depths(
     return depths.to(memory_format=torch.channels_last).eval(), costs, whole.preprocessing
 
 
-def reached(
-    backbone: TimmBackbone, init: PretrainedInit | ScratchInit, image_size: int | None = None
-) -> list[Point]:
+def reached(backbone: TimmBackbone, init: PretrainedInit | ScratchInit, image_size: int | None = None) -> list[Point]:
     """List where a backbone can be read as far as its weights reach, as ``reach`` does."""
     return _reached(backbone, init, 0, image_size)[1]
 

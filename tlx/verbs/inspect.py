@@ -40,12 +40,12 @@ def inspect(config: TrainConfig) -> None:
     out = console()
     source = open_source(config.data, config.seed)
     trainer = make_trainer(config.trainer)
-    config = settle_cut(config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0))
+    config, _ = settle_cut(config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0))
     network, preprocessing, surgery = assemble(config, source)
     announce(config, source, network, surgery)
     whole = create(config.backbone, config.data.image_size).model
     out.print()
-    out.print(stage_table(by_stage(whole, preprocessing.image_size), network))
+    out.print(stage_table(config, by_stage(whole, preprocessing.image_size), network))
     out.print()
     counts = networks.counts(network, surgery)
     facts = networks.described(network, surgery)
@@ -61,7 +61,7 @@ def inspect(config: TrainConfig) -> None:
     _cuts(out, layers(whole, preprocessing.image_size))
 
 
-def stage_table(costs: list[StageCost], network: Network) -> Table:
+def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -> Table:
     """Lay out the stages from the input to the head."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("stage", "right"), ("name", "left"), ("output", "left")):
@@ -71,12 +71,12 @@ def stage_table(costs: list[StageCost], network: Network) -> Table:
     table.add_column("fate")
     kept = sum(p.numel() for p in network.trunk.parameters())
     point = network.trunk.point
-    state = "frozen" if network.trunk_frozen else "trained"
     for cost in costs:
         stays = point.kind == "head" or cost.parameters <= kept
         begun = point.kind in ("layer", "all") and not stays and point.name.startswith(f"{cost.stage.name}.")
+        state = stage_state(config, network, cost.stage.index)
         fate = f"kept, {state}" if stays else (f"cut inside, at {point.name}" if begun else "cut away")
-        style = "cyan" if stays and network.trunk_frozen else "green" if stays else "yellow" if begun else "dim"
+        style = "cyan" if stays and state == "frozen" else "green" if stays else "yellow" if begun else "dim"
         shape = " × ".join(map(str, cost.shape))
         table.add_row(
             str(cost.stage.index), cost.stage.name, shape, amount(cost.parameters), amount(cost.multiply_adds), fate,
@@ -86,6 +86,18 @@ def stage_table(costs: list[StageCost], network: Network) -> Table:
     outputs = str(network.head.linear.out_features)
     table.add_row("", "head", outputs, f"+ {amount(head)}", "", "new, trained", style="green")
     return table
+
+
+def stage_state(config: TrainConfig, network: Network, index: int) -> str:
+    """Say from when on a stage trains, and whether all of it does."""
+    mine = network.layout.of_stages([index])
+    for phase in plan(config):
+        for stretch in segments(network, phase):
+            if awake_here := mine & stretch.trained:
+                begin = f"epoch {stretch.first + 1}" if stretch.first else f"phase {phase.name}" if phase.index else ""
+                part = "trained" if awake_here == mine else "partly trained"
+                return f"{part} from {begin}" if begin else part
+    return "frozen"
 
 
 def phase_table(config: TrainConfig, network: Network) -> Table:
@@ -101,17 +113,24 @@ def phase_table(config: TrainConfig, network: Network) -> Table:
         solved = solvable(config, network, phase)
         for stretch in segments(network, phase):
             trained = sum(sizes[name] for name in stretch.trained)
-            epochs = "solved" if solved else f"{stretch.first + 1}-{stretch.last + 1}"
+            span = (
+                f"{stretch.first + 1}" if stretch.first == stretch.last else f"{stretch.first + 1}-{stretch.last + 1}"
+            )
+            epochs = "solved" if solved else span
             what = awake(network, phase, stretch.trained)
             rest = sum(sizes.values()) - trained
-            table.add_row(phase.name, epochs, what, amount(trained), amount(rest), _statistics(config, stretch.trained))
+            table.add_row(
+                phase.name, epochs, what, amount(trained), amount(rest), _statistics(network, stretch.trained)
+            )
     return table
 
 
-def _statistics(config: TrainConfig, trained: frozenset[str]) -> str:
+def _statistics(network: Network, trained: frozenset[str]) -> str:
     if all(name.startswith("head.") for name in trained):
         return "frozen"
-    policy = getattr(config.freeze, "batch_statistics", "frozen")
+    policy = getattr(network.freeze, "batch_statistics", "frozen")
+    if not any(name.endswith("running_mean") for name, _ in network.trunk.named_buffers()):
+        return "none"
     return "frozen" if policy == "frozen" else "moving where a BatchNorm trains"
 
 

@@ -45,19 +45,21 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         trainer = make_trainer(config.trainer, folder.path)
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
-        asked, config = config, settle_cut(config, source, trainer, decisions, clock)
+        asked = config
+        config, survey = settle_cut(config, source, trainer, decisions, clock)
         network, preprocessing, surgery = assemble(config, source)
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming)
         if trainer.is_global_zero:
             announce(config, source, network, surgery)
 
         started, raced = freeze.combined(freeze.fingerprint(network.trunk.state_dict())), None
+        profile, aside = side_profile(work, network)
+        survey = survey or aside
         if isinstance(config.init, RaceInit):
             network, surgery, outcome, raced = race(work, config.init)
         else:
-            outcome = train_phases(work, network)
+            outcome = train_phases(work, network, survey.bank(network, source) if survey else None)
 
-        profile = side_profile(work, network)
         with clock.phase("evaluate"):
             metrics = {s: measure(outcome.logits[s], _labels(source, s), list(source.classes)) for s in SPLITS}
         if not trainer.is_global_zero:
