@@ -55,10 +55,11 @@ def sentence(profile: Plain) -> str:
     if own is auto:
         told = f"this cut, {place(own)}, probes at {figure(own)} and is what cut=auto would take"
         return told if best is auto else f"{told}; best is {place(best)}, {figure(best)}"
-    told = f"{place(best)} probes best at {figure(best)}, this cut {own['accuracy']:.2f}"
+    among = "of single depths, " if profile["own"] else ""
+    told = f"{among}{place(best)} probes best at {figure(best)}, this cut {own['accuracy']:.3f}"
     if own is best:
         told = f"this cut, {place(own)}, probes best at {figure(own)}"
-    would = "it" if best is auto else f"{place(auto)}, {auto['accuracy']:.2f}"
+    would = "it" if best is auto else f"{place(auto)}, {auto['accuracy']:.3f}"
     return f"{told}; cut=auto would take {would}"
 
 

@@ -95,7 +95,6 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         write_json(folder.result, result)
         if profile is not None:
             if not isinstance(asked.cut, AutoCut):  # whose profile stands above the training
-                out.print()
                 profiles.show(out, profile)
             say(out, "profile", profiles.sentence(profile))
         summary(out, result)
