@@ -33,6 +33,7 @@ class Square:
     side: int = number(1, low=1, high=9)
     colour: str = choice("red", "red", "green")
     corners: list[float] = numbers(0.0, 1.0)
+    rows: list[int] = numbers(2, low=1, high=9, least=1)
     file: str = path(required=True)
     note: str | None = None
     deep: Any = None
@@ -68,6 +69,7 @@ def test_defaults_and_conversions() -> None:
     assert square() == Square(file="f")
     assert square(corners=[1, "2.5"]).corners == [1.0, 2.5]
     assert square(corners=[]).corners == []
+    assert square(rows=[9, "1"]).rows == [9, 1]
     assert check({"shape": {"kind": "round", "radius": "1e-3"}}, Outer).shape == Round(radius=1e-3)
     assert square(deep={"any": [1, {"x": None}]}).deep == {"any": [1, {"x": None}]}
     assert (square(place=3).place, square(place="layer2").place) == (3, "layer2")
@@ -92,6 +94,11 @@ def test_a_default_list_is_not_shared() -> None:
         ({"colour": "gren"}, ["shape.colour=gren is not an option", "did you mean 'green'?", "red"]),
         ({"corners": [0.0, "x"]}, ["shape.corners", "a list, each a number"]),
         ({"corners": 3.0}, ["a list"]),
+        ({"rows": []}, ["shape.rows=[] is too short; give at least 1"]),
+        ({"rows": [3, 0]}, ["shape.rows=[3, 0] is out of range; each must be at least 1 and at most 9"]),
+        ({"rows": [10, 3]}, ["out of range"]),
+        ({"rows": [1.5]}, ["a list, each a whole number"]),
+        ({"rows": [None]}, ["shape.rows=[None]"]),
         ({"corners": [0.0, math.nan]}, ["not finite"]),
         ({"corners": [math.inf]}, ["not finite"]),
         ({"file": "???"}, ["shape.file is missing", "give it: shape.file=..."]),

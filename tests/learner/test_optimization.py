@@ -12,10 +12,12 @@ from tlx.config.groups import (
     SGD,
     AdamW,
     ConstantSchedule,
+    CosineHead,
     CosineSchedule,
     EarlyCut,
     HeadCut,
     LinearHead,
+    MlpHead,
     NoFreeze,
     ScratchInit,
     TimmBackbone,
@@ -60,6 +62,22 @@ def test_norms_biases_and_what_the_architecture_asks_for_are_not_decayed(name: s
     if name == "test_vit":
         assert decay[id(net.trunk.model.pos_embed)] == 0.0
     assert {0.0, 0.3} == set(decay.values())
+
+
+def test_of_a_head_only_what_multiplies_features_is_decayed() -> None:
+    def decayed(head: LinearHead | MlpHead | CosineHead) -> set[str]:
+        cut, frozen = EarlyCut(keep=0.5), TrunkFreeze()
+        net = build(TimmBackbone(name="test_vit"), ScratchInit(), cut, frozen, head, 3, 0, 32)[0]
+        groups = parameter_groups(net, AdamW(weight_decay=0.3), epochs=1)
+        mine = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+        assert sum(len(group["params"]) for group in groups) == len(list(net.head.parameters()))
+        return {name for name, p in net.head.named_parameters() if id(p) in mine}
+
+    assert decayed(LinearHead(pool="gem")) == {"linear.weight"}
+    assert decayed(CosineHead()) == {"cosine.weight"}
+    assert decayed(MlpHead(hidden=[4, 4])) == {"hidden.0.weight", "hidden.4.weight", "linear.weight"}
+    inside = {f"pool.attention.{name}.weight" for name in ("q", "kv", "proj", "mlp.fc1", "mlp.fc2")}
+    assert decayed(CosineHead(pool="attention")) == {"cosine.weight", *inside}  # not the query itself
 
 
 @pytest.mark.parametrize("config", [AdamW(lr=0.01, head_multiple=7.0), SGD(lr=0.01, head_multiple=7.0)])

@@ -45,10 +45,10 @@ CASES = [
 
 
 def build(
-    name: str, cut: Any, seed: int = 0, freeze: Any = None, kwargs: Any = None, size: int = SIZE
+    name: str, cut: Any, seed: int = 0, freeze: Any = None, kwargs: Any = None, size: int = SIZE, head: Any = None
 ) -> tuple[Network, Preprocessing, Surgery]:
     backbone = TimmBackbone(name=name, kwargs=kwargs)
-    return networks.build(backbone, ScratchInit(), cut, freeze or TrunkFreeze(), LinearHead(), 3, seed, size)
+    return networks.build(backbone, ScratchInit(), cut, freeze or TrunkFreeze(), head or LinearHead(), 3, seed, size)
 
 
 @pytest.mark.parametrize(("name", "cut"), CASES)
@@ -99,6 +99,9 @@ def test_what_is_saved_is_plain(tmp_path: Path) -> None:
             "not allowed",
         ),
         (lambda plain: {**plain, "head": {"kind": "linear", "dropout": 7}}, "out of range"),
+        (lambda plain: {**plain, "head": {"kind": "magic"}}, "is damaged .*magic"),
+        (lambda plain: {**plain, "head": {"kind": "linear", "pool": "magic"}}, "head.pool=magic is not an option"),
+        (lambda plain: {**plain, "head": {"kind": "linear", "pool": "gem"}}, "is damaged .*state_dict"),
         (lambda plain: {**plain, "format": 99}, "newer tlx"),
     ],
 )
@@ -151,9 +154,40 @@ def test_it_is_described_in_words() -> None:
         "cut": "behind stage layer2",
         "features": network.trunk.width,
         "weights": None,
+        "head": "the new fully connected layer",
     }
     network, _, surgery = build("test_resnet", HeadCut(), freeze=NoFreeze())
     assert networks.described(network, surgery)["cut"] == "behind everything but the classifier"
+
+
+def test_what_pools_is_said_where_the_head_does() -> None:
+    network, _, surgery = build("test_vit", HeadCut(), head=LinearHead(pool="gem"))
+    words = networks.described(network, surgery)
+    assert words["cut"] == "behind everything but the pooling and the classifier"
+    assert words["head"] == "the new fully connected layer and its gem pooling"
+
+
+def test_a_model_of_format_1_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """It held no pooling: the average at a layer, also where ``auto`` now reads the class token."""
+    images = torch.randn(2, 3, SIZE, SIZE)
+    for number, (cut, pool) in enumerate([(LayerCut(name="norm"), "avg"), (HeadCut(), "auto"), (EarlyCut(), "auto")]):
+        network, seen, _ = build("test_vit", cut, head=LinearHead(pool=pool))
+        folder = tmp_path / str(number)
+        networks.save(folder, network, TimmBackbone(name="test_vit"), LinearHead(), seen, list("abc"))
+        file = folder / "network.json"
+        plain = json.loads(file.read_text())
+        assert plain["head"] == {"kind": "linear", "pool": pool, "dropout": 0.0}
+        del plain["head"]["pool"]
+        file.write_text(json.dumps({**plain, "format": 1}))
+        assert torch.equal(networks.load(folder)[0](images), network.eval()(images))
+
+
+def test_the_pooling_that_auto_found_is_what_is_saved(tmp_path: Path) -> None:
+    network, seen, _ = build("test_vit", LayerCut(name="norm"))
+    networks.save(tmp_path / "m", network, TimmBackbone(name="test_vit"), LinearHead(), seen, list("abc"))
+    assert json.loads((tmp_path / "m" / "network.json").read_text())["head"]["pool"] == "token"
+    images = torch.randn(2, 3, SIZE, SIZE)
+    assert torch.equal(networks.load(tmp_path / "m")[0](images), network.eval()(images))
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_mambaout"])

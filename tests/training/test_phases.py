@@ -28,6 +28,7 @@ POLICIES: dict[str, tuple[str, ...]] = {
     "bias": ("freeze=bias",),
     "surgical": ("freeze=surgical", LIVE),
     "pattern": ("freeze=pattern", "freeze.train=[layer3]"),
+    "lora": ("freeze=lora", "freeze.rank=2"),
     "frozen_statistics": ("freeze=none", "freeze.batch_statistics=frozen"),
 }
 
@@ -63,6 +64,11 @@ def test_gradients_during_training_are_those_of_the_policy(
     assert result["frozen_unchanged"] is True
     assert [row["phase"] for row in result["certificate"]] == (["train"] * 3 if key == "gradual" else list(names))
     saved = read_tensors(folder / "model" / "weights.safetensors")
+    if key == "lora":  # merged: the names of the plain network, of which every adapted weight moved
+        plain = {n.replace("parametrizations.weight.original", "weight") for n in never}
+        assert plain < set(saved)
+        assert not any("parametrizations" in n for n in saved)
+        saved = read_tensors(folder / "checkpoints" / "train" / "best.safetensors")
     assert never == {n for n in never if torch.equal(saved[n], first[n])}
     assert bool(never) == (key not in ("none", "lp_ft", "frozen_statistics"))
     if key == "frozen_statistics":
@@ -71,7 +77,7 @@ def test_gradients_during_training_are_those_of_the_policy(
         assert all(torch.equal(saved[n], first[n]) for n in running)
 
 
-@pytest.mark.parametrize("key", ["trunk", "upto", "last", "gradual", "surgical", "pattern", "frozen_statistics"])
+@pytest.mark.parametrize("key", [k for k in POLICIES if k not in ("none", "lp_ft", "norm", "bias")])
 def test_without_the_guard_every_policys_certificate_fails(
     tlx: Command, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
@@ -190,3 +196,13 @@ def test_a_bad_policy_is_told_before_training(tlx: Command, words: tuple[str, ..
     assert answer.code == 2
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_merged_adapters_classify_as_they_did(tlx: Command, tmp_path: Path) -> None:
+    assert tlx(*RUN, "freeze=lora", "hydra.run.dir=run").code == 0
+    trained = json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]["test"]
+    answer = tlx("evaluate", "run=run")
+    assert answer.code == 0, answer.err
+    assert f"{trained['loss']:.4f}" in answer.out
+    assert f"{trained['accuracy']:.4f}" in answer.out
+    assert "low-rank adapters" not in answer.out

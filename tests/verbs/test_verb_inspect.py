@@ -46,3 +46,22 @@ def test_inspect_names_a_cut_inside_a_stage(tlx: Command) -> None:
     answer = tlx("inspect", "case=small_different", *TINY, *words)
     assert answer.code == 0, answer.err
     assert "stages.1.blocks.0" in answer.out
+
+
+def test_inspect_names_the_head_its_pooling_and_why_it_is_not_solved(tlx: Command) -> None:
+    def lines(*words: str) -> dict[str, str]:
+        answer = tlx("inspect", "case=small_similar", *TINY, "backbone.image_size=64", *words)
+        assert answer.code == 0, answer.err
+        return {line.split(" ")[0]: line for line in answer.out.splitlines() if line[:1].isalpha()}
+
+    solved = lines("head.pool=max")
+    assert solved["training"].endswith("the new layer alone, on features computed once")
+    assert solved["cut"].endswith("but the pooling and the classifier, (96, 2, 2) features, 96 after max pooling")
+    assert "method" not in solved
+    mlp = lines("head=mlp")
+    assert "the new head alone, for" in mlp["training"]
+    assert mlp["cut"].endswith("but the classifier, (96,) features, 96 after pooling")
+    assert mlp["method"].endswith("gradient descent, for the solver takes head=linear and a pooling without parameters")
+    awake = lines("head=cosine", "freeze=none")
+    assert "method" not in awake
+    assert awake["training"].endswith("the whole network, for 30 epochs")

@@ -166,6 +166,24 @@ def test_balance_by_one_word(tlx: Command, photos: Path, balance: str, features:
     assert tlx(*words, f"data.balance={balance}", f"features={features}", "trainer.max_epochs=2").code == 0
 
 
+@pytest.mark.parametrize("head", [("head=mlp",), ("head=cosine",), ("head.pool=gem",)])
+def test_heads_that_no_solver_takes_learn_on_a_frozen_trunk(
+    tlx: Command, tmp_path: Path, head: tuple[str, ...]
+) -> None:
+    answer = tlx("case=small_similar", *head, "trainer.max_epochs=3", "trainer=cpu", "optimizer.lr=5e-3")
+    assert answer.code == 0, answer.err
+    (folder,) = runs_of(tmp_path)
+    result, history = result_of(folder), history_of(folder)
+    assert history[-1]["train/loss"] < 0.9 * history[0]["train/loss"]
+    assert result["metrics"]["test"]["accuracy"] > 0.3
+    assert result["frozen_unchanged"] is True
+    assert result["parameters"]["frozen"] == result["parameters"]["kept"]
+    assert result["head"] == ("linear" if "gem" in head[0] else head[0].removeprefix("head="))
+    again = tlx("evaluate", f"run={folder}", "trainer=cpu")
+    row = next(line.split() for line in again.out.splitlines() if line.startswith("test"))
+    assert float(row[3]) == pytest.approx(result["metrics"]["test"]["accuracy"], abs=5e-5)
+
+
 def test_sgd_label_smoothing_accumulation_and_constant_schedule(tlx: Command) -> None:
     words = ("optimizer=sgd", "schedule=constant", "regularizer.label_smoothing=0.1", "trainer.accumulate=2")
     assert tlx("case=large_similar", *TINY, "data=digits", "trainer.max_epochs=2", *words).code == 0

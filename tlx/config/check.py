@@ -86,8 +86,7 @@ def _value(value: Any, hint: Any, limits: Mapping[str, Any], key: str) -> Any:
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, float) and not math.isfinite(item):
             raise InputError(f"{key}={value} is not finite", "give a finite number")
-    if value is not None:
-        _in_range(value, limits, key)
+    _in_range(value, limits, key)
     return value
 
 
@@ -137,13 +136,17 @@ def _spoken(hint: Any) -> str:
 
 def _in_range(value: Any, limits: Mapping[str, Any], key: str) -> None:
     low, high, above = limits.get("low"), limits.get("high"), limits.get("above")
-    if isinstance(value, str) or (low is None and high is None and above is None):
-        return
-    fits = (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above)
-    if not fits:
-        bounds = (("at least", low), ("above", above), ("at most", high))
-        wanted = " and ".join(f"{word} {bound:.10g}" for word, bound in bounds if bound is not None)
-        raise InputError(f"{key}={value} is out of range", f"it must be {wanted}")
+    listed = isinstance(value, list)
+    if listed and len(value) < limits.get("least", 0):
+        raise InputError(f"{key}={value} is too short", f"give at least {limits['least']}")
+    for item in value if listed else [value]:
+        if item is None or isinstance(item, str) or (low is None and high is None and above is None):
+            continue
+        fits = (low is None or item >= low) and (high is None or item <= high) and (above is None or item > above)
+        if not fits:
+            bounds = (("at least", low), ("above", above), ("at most", high))
+            wanted = " and ".join(f"{word} {bound:.10g}" for word, bound in bounds if bound is not None)
+            raise InputError(f"{key}={value} is out of range", f"{'each' if listed else 'it'} must be {wanted}")
 
 
 def join(where: str, name: str) -> str:

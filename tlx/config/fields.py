@@ -30,6 +30,6 @@ def path(default: Any = None, *, required: bool = False) -> Any:
     return field(default=REQUIRED if required else default, metadata={"path": True})
 
 
-def numbers(*default: float) -> Any:
-    """Declare a list of numbers."""
-    return field(default_factory=lambda: list(default))
+def numbers(*default: float, low: float | None = None, high: float | None = None, least: int = 0) -> Any:
+    """Declare a list of at least ``least`` numbers, each in ``[low, high]``."""
+    return field(default_factory=lambda: list(default), metadata={"low": low, "high": high, "least": least})

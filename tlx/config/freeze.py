@@ -10,6 +10,7 @@ __all__ = [
     "BiasFreeze",
     "GradualFreeze",
     "LastFreeze",
+    "LoraFreeze",
     "LpFtFreeze",
     "NoFreeze",
     "NormFreeze",
@@ -130,3 +131,16 @@ class PatternFreeze(Thawing):
     kind: str = "pattern"
     train: list[str] = field(default_factory=list)
     head: bool = True  # whether the head trains as well
+
+
+@dataclass
+class LoraFreeze:
+    """Low-rank adapters (LoRA; Hu et al., 2021): kept weights stay, a low-rank update of them trains, and the head.
+
+    An adapted weight W becomes W + ``alpha`` / ``rank`` * B A. The saved model holds the products, merged.
+    """
+
+    kind: str = "lora"
+    rank: int = number(8, low=1)
+    alpha: float = number(16.0, above=0)
+    pattern: list[str] = field(default_factory=lambda: [".*"])  # regular expressions over module paths

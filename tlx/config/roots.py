@@ -9,6 +9,7 @@ from tlx.config.fields import REQUIRED, choice, number, path
 
 Init = g.PretrainedInit | g.ScratchInit | g.RaceInit
 Cut = g.HeadCut | g.EarlyCut | g.StageCut | g.LayerCut | g.AllCut | g.AutoCut
+Head = g.LinearHead | g.MlpHead | g.CosineHead
 Freeze = (
     g.TrunkFreeze
     | g.NoFreeze
@@ -20,6 +21,7 @@ Freeze = (
     | g.BiasFreeze
     | g.SurgicalFreeze
     | g.PatternFreeze
+    | g.LoraFreeze
 )
 Features = g.MemoryFeatures | g.NoFeatures
 AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData
@@ -36,7 +38,7 @@ class TrainConfig:
     init: Init
     cut: Cut
     freeze: Freeze
-    head: g.LinearHead
+    head: Head
     features: Features
     solver: g.LbfgsSolver
     data: AnyData

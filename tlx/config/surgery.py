@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tlx.config.fields import REQUIRED, choice, number, path
+from tlx.config.fields import REQUIRED, choice, number, numbers, path
 
 __all__ = [
     "AllCut",
     "AutoCut",
+    "CosineHead",
     "EarlyCut",
     "HeadCut",
     "LayerCut",
     "LinearHead",
+    "MlpHead",
     "PretrainedInit",
     "RaceInit",
     "ScratchInit",
@@ -104,6 +106,11 @@ class LayerCut:
     name: str = REQUIRED
 
 
+def pool() -> Any:
+    """Declare how a head pools the trunk's features; ``auto``: as the backbone's own classifier, else the average."""
+    return choice("auto", "auto", "avg", "max", "avgmax", "gem", "token", "attention")
+
+
 @dataclass
 class AllCut:
     """Keep the network up to ``until``, a stage by index or name, or a layer, and read every stage on the way at once.
@@ -130,7 +137,28 @@ class AutoCut:
 
 @dataclass
 class LinearHead:
-    """One fully connected layer, one output a class, on globally average-pooled features."""
+    """Pooling and one fully connected layer, one output a class."""
 
     kind: str = "linear"
+    pool: str = pool()
     dropout: float = number(0.0, low=0, high=0.99)
+
+
+@dataclass
+class MlpHead:
+    """Pooling, fully connected hidden layers (each normalised, then GELU), and one output a class."""
+
+    kind: str = "mlp"
+    pool: str = pool()
+    hidden: list[int] = numbers(512, low=1, high=65536, least=1)  # the layers' widths
+    dropout: float = number(0.0, low=0, high=0.99)  # behind every hidden layer
+    norm: str = choice("layer", "layer", "batch", "none")
+
+
+@dataclass
+class CosineHead:
+    """Pooling, and the cosine between the features and one weight vector a class, times a learned factor."""
+
+    kind: str = "cosine"
+    pool: str = pool()
+    temperature: float = number(16.0, above=0, high=1000)  # the factor at the start

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tlx.config.groups import SGD, AdamW, ConstantSchedule, CosineSchedule
-from tlx.network.layout import TRUNK
+from tlx.network.layout import HEAD, TRUNK
 from tlx.network.network import Network
 
 Optimizer = AdamW | SGD
@@ -20,10 +20,11 @@ def parameter_groups(network: Network, optimizer: Optimizer, epochs: int, phase:
 
     Every group exists from the start, so that a schedule and a checkpoint know it; its learning rate is base times
     multiple, written out. With ``layer_decay`` d, a trunk layer that has n layers behind it, the head included, has the
-    multiple d^n (Clark et al., 2020). Biases, norms and what the architecture asks for are not decayed.
+    multiple d^n (Clark et al., 2020). Biases, norms and what the architecture and the head ask for are not decayed.
     """
     ever = frozenset().union(*(network.trained_in(epoch, phase) for epoch in range(epochs)))
-    spared: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
+    own: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
+    spared = {TRUNK + name for name in own} | {HEAD + name for name in network.head.no_weight_decay()}
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if name not in ever:
@@ -31,7 +32,7 @@ def parameter_groups(network: Network, optimizer: Optimizer, epochs: int, phase:
         part, multiple = name.split(".")[0], optimizer.head_multiple
         if part != "head":
             part, multiple = _of_trunk(network, name, optimizer.layer_decay)
-        decayed = parameter.ndim > 1 and name.removeprefix(TRUNK) not in spared
+        decayed = parameter.ndim > 1 and name not in spared
         group = groups.setdefault(
             f"{part}/{'decayed' if decayed else 'plain'}",
             {"params": [], "lr": optimizer.lr * multiple, "weight_decay": optimizer.weight_decay if decayed else 0.0},

@@ -12,6 +12,8 @@ from tlx.network import freeze
 from tlx.network.network import Network
 from tlx.randomness import seed_for
 
+PARTS = {"norm": "the normalisation layers", "bias": "the biases", "lora": "low-rank adapters"}  # by policy
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -70,19 +72,19 @@ def segments(network: Network, phase: Phase) -> Iterator[Segment]:
 def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None) -> str:
     """Say in words what trains in a phase, or in that stretch of it in which ``trained`` does."""
     layout = network.layout
+    new = "the new layer" if network.head.solvable else "the new head"
     if isinstance(network.freeze, SurgicalFreeze) and phase.index and layout.chosen is None:
-        return f"the new layer and {network.freeze.stages} of {len(layout.stages)} stages, which the probe recommends"
+        return f"{new} and {network.freeze.stages} of {len(layout.stages)} stages, which the probe recommends"
     if trained is None:
         stretches = list(segments(network, phase))
         if len(stretches) > 1:
-            return f"the new layer, and one stage more at each of {len(stretches) - 1} epochs"
+            return f"{new}, and one stage more at each of {len(stretches) - 1} epochs"
         trained = stretches[0].trained
     if trained == frozenset(layout.head):
-        return "the new layer alone"
+        return f"{new} alone"
     if len(trained) == len(layout.trunk) + len(layout.head):
         return "the whole network"
     stages = sorted({layout.stage[name] for name in trained if name in layout.stage})
     whole = trained == layout.of_stages(stages) | frozenset(layout.head)
     names = ", ".join(layout.stages[index] for index in stages)
-    part = {"norm": "the normalisation layers", "bias": "the biases"}.get(network.freeze.kind, f"parts of {names}")
-    return f"the new layer and {names if whole else part}"
+    return f"{new} and {names if whole else part}"

@@ -14,28 +14,28 @@ from tlx.errors import InputError, nearest
 from tlx.network.backbone import Backbone, Preprocessing, create
 from tlx.network.cost import by_point
 from tlx.network.cut import Cut, Point, Reader, Trunk, cut_at, layers, probe, prune, stages
-from tlx.network.head import Pool
 from tlx.network.init import lacking, load_pretrained
+from tlx.network.pool import Pool, cut_for
 
 
 class Depths(nn.Module):
     """A trunk read at each of ``points``, pooled and side by side: images (N, 3, S, S) to features (N, sum of widths).
 
     It stands where a trunk stands. Stages are averaged over the image, tokens before the patches' own left out; the
-    last point may be a layer, read in the same way, or the network's own features before its classifier. ``scale``
+    last point may be a layer, pooled as ``pool`` says, or the network's own features before its classifier. ``scale``
     multiplies the features of each depth: ones, until ``calibrate`` is called.
     """
 
     scale: torch.Tensor
 
-    def __init__(self, trunk: Trunk, points: Sequence[Point]) -> None:
+    def __init__(self, trunk: Trunk, points: Sequence[Point], pool: str = "auto") -> None:
         super().__init__()
         self.model = trunk.model
         self.points = tuple(points)
         self.point = Point("all", points[-1].name, points[-1].stage)
         self.image_size = trunk.image_size
         self.layout, self.prefix = "vector", trunk.prefix
-        self._pool = Pool(trunk.layout, trunk.prefix)
+        self._pool = Pool(trunk.layout, trunk.prefix, pool)
         self.register_buffer("scale", torch.ones(len(points)))
         self._prove(trunk)
         self.widths = tuple(len(part[0]) for part in probe(_Parts(self), self.image_size))
@@ -151,7 +151,8 @@ def read_at(model: nn.Module, points: Sequence[Point], image_size: int) -> Depth
         "stage": StageCut(stage=last.stage or 0),
         "layer": LayerCut(name=last.name),
     }
-    return Depths(cut_at(model, ends[last.kind], image_size), points)
+    trunk, pool = cut_for("auto", model, ends[last.kind], image_size)
+    return Depths(trunk, points, pool)
 
 
 def reach(model: nn.Module, image_size: int, lacking: Collection[str] = ()) -> list[Point]:

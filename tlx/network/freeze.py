@@ -15,6 +15,7 @@ from tlx.config.groups import (
     BiasFreeze,
     GradualFreeze,
     LastFreeze,
+    LoraFreeze,
     LpFtFreeze,
     NoFreeze,
     NormFreeze,
@@ -25,6 +26,7 @@ from tlx.config.groups import (
 )
 from tlx.errors import FrozenMovedError, InputError
 from tlx.network.layout import TRUNK, Layout
+from tlx.network.lora import is_adapter
 
 if TYPE_CHECKING:
     from tlx.network.network import Network
@@ -39,6 +41,7 @@ Freeze = (
     | NormFreeze
     | BiasFreeze
     | PatternFreeze
+    | LoraFreeze
     | TwoPhases
 )
 
@@ -77,6 +80,8 @@ def _of_trunk(policy: Freeze, layout: Layout, epoch: int, phase: int) -> frozens
     if isinstance(policy, SurgicalFreeze):
         _must_have(policy.stages, layout)
         return layout.of_stages(layout.chosen or ())
+    if isinstance(policy, LoraFreeze):
+        return frozenset(filter(is_adapter, layout.trunk))
     if isinstance(policy, PatternFreeze):
         return _matching(policy.train, layout)
     found = layout.norms if isinstance(policy, NormFreeze) else layout.biases

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from torch import nn
 from tlx.config.check import check
 from tlx.config.groups import (
     AllCut,
-    EarlyCut,
     HeadCut,
     LayerCut,
-    LinearHead,
+    LoraFreeze,
     PretrainedInit,
     ScratchInit,
     StageCut,
@@ -25,15 +25,17 @@ from tlx.config.groups import (
 )
 from tlx.errors import InputError
 from tlx.network.backbone import Preprocessing, create
-from tlx.network.cut import Trunk, cut_at
+from tlx.network.cut import Cut, Trunk
 from tlx.network.depths import Depths, cut_all
 from tlx.network.freeze import Freeze, asleep, trained
-from tlx.network.head import Head
+from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
 from tlx.network.layout import Layout
+from tlx.network.lora import attach, merge
+from tlx.network.pool import cut_for
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
-FORMAT = 1
+FORMAT = 2  # 1: without head.pool
 
 
 class Network(nn.Module):
@@ -103,9 +105,9 @@ class Surgery:
 def build(
     backbone: TimmBackbone,
     init: PretrainedInit | ScratchInit,
-    cut: HeadCut | EarlyCut | StageCut | LayerCut | AllCut,
+    cut: Cut | AllCut,
     freeze: Freeze,
-    head: LinearHead,
+    head: HeadConfig,
     num_classes: int,
     seed: int,
     image_size: int | None = None,
@@ -118,18 +120,28 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
         whole = create(backbone, image_size)
-    trunk: Trunk | Depths
-    if isinstance(cut, AllCut):
-        trunk = cut_all(whole.model, cut, whole.preprocessing.image_size)
-    else:
-        trunk = cut_at(whole.model, cut, whole.preprocessing.image_size)
+    trunk, pool = _cut(head.pool, whole.model, cut, whole.preprocessing.image_size)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
     if isinstance(trunk, Depths):
         trunk.calibrate()
-    new = Head(head, trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
-    network = Network(trunk, new, freeze)
+    new = Head(replace(head, pool=pool), trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
     kept = parameter_count(trunk)
-    return network, whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
+    if isinstance(freeze, LoraFreeze):
+        attach(trunk.model, freeze, seed)
+    return Network(trunk, new, freeze), whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
+
+
+def _cut(pool: str, model: nn.Module, cut: Cut | AllCut, image_size: int) -> tuple[Trunk | Depths, str]:
+    return (cut_all(model, cut, image_size), pool) if isinstance(cut, AllCut) else cut_for(pool, model, cut, image_size)
+
+
+def finished(network: Network) -> Network:
+    """Return the network as it is kept: adapters merged into their weights, in a copy; else itself."""
+    if not isinstance(network.freeze, LoraFreeze):
+        return network
+    copy = deepcopy(network)
+    merge(copy.trunk.model)
+    return copy
 
 
 def counts(network: Network, surgery: Surgery) -> dict[str, int]:
@@ -143,11 +155,13 @@ def counts(network: Network, surgery: Surgery) -> dict[str, int]:
 def described(network: Network, surgery: Surgery) -> dict[str, Any]:
     """Say in words what was cut."""
     point = network.trunk.point
-    places = {"head": "behind everything but the classifier", "all": f"behind {point.name}, every stage read"}
+    whole = "the classifier" if network.trunk.layout == "vector" else "the pooling and the classifier"
+    places = {"head": f"behind everything but {whole}", "all": f"behind {point.name}, every stage read"}
     return {
         "cut": places.get(point.kind, f"behind {point.kind} {point.name}"),
         "features": network.trunk.width,
         "weights": str(surgery.weights) if surgery.weights else None,
+        "head": network.head.words,
     }
 
 
@@ -157,7 +171,7 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def save(
-    folder: Path, network: Network, backbone: TimmBackbone, head: LinearHead, seen: Preprocessing, classes: list[str]
+    folder: Path, network: Network, backbone: TimmBackbone, head: HeadConfig, seen: Preprocessing, classes: list[str]
 ) -> None:
     """Write ``folder/network.json`` and ``folder/weights.safetensors``: all that rebuilds the network, no code."""
     folder.mkdir(exist_ok=True)
@@ -167,7 +181,7 @@ def save(
         "format": FORMAT,
         "backbone": {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})},
         "cut": {"kind": point.kind, "name": point.name, "stage": point.stage},
-        "head": asdict(head),
+        "head": {**asdict(head), "pool": network.head.pool.kind},
         "preprocessing": asdict(seen),
         "classes": classes,
     }
@@ -199,14 +213,12 @@ def _loaded(folder: Path, plain: Any) -> tuple[Network, Preprocessing, list[str]
         "head": HeadCut(),
         "stage": StageCut(stage=at["stage"]),
         "layer": LayerCut(name=at["name"]),
+        "all": AllCut(until=at["name"] if at["stage"] is None else at["stage"]),
     }
-    trunk: Trunk | Depths
-    if at["kind"] == "all":
-        trunk = cut_all(model, AllCut(until=at["name"] if at["stage"] is None else at["stage"]), seen.image_size)
-    else:
-        trunk = cut_at(model, cuts[at["kind"]], seen.image_size)
-    config = check(plain["head"], LinearHead, "head")
-    head = Head(config, trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
+    saved = {"pool": "avg" if at["kind"] == "layer" else "auto", **plain["head"]}  # format 1 knew no class token
+    config = check(saved, HEADS[saved["kind"]], "head")
+    trunk, pool = _cut(config.pool, model, cuts[at["kind"]], seen.image_size)
+    head = Head(replace(config, pool=pool), trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
     network = Network(trunk, head, TrunkFreeze())
     network.load_state_dict(read_tensors(folder / "weights.safetensors"))
     return network.eval(), seen, list(plain["classes"])

@@ -91,7 +91,7 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
 
 
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
-    """Whether a phase is solved on features computed once: it trains the head alone, and features are wanted."""
+    """Whether a phase is solved on features computed once: it trains a linear head alone, features wanted."""
     head = frozenset(network.layout.head)
     alone = all(network.trained_in(epoch, phase.index) == head for epoch in range(phase.epochs))
-    return isinstance(config.features, MemoryFeatures) and alone
+    return isinstance(config.features, MemoryFeatures) and alone and network.head.solvable

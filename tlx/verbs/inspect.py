@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tlx.config.groups import MemoryFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.learner.optimization import parameter_groups
@@ -49,7 +50,8 @@ def inspect(config: TrainConfig) -> None:
     out.print()
     counts = networks.counts(network, surgery)
     facts = networks.described(network, surgery)
-    say(out, "cut", f"{facts['cut']}, {network.trunk.shape} features, {network.trunk.width} after pooling")
+    pooling = "pooling" if network.head.pool.kind == "auto" else f"{network.head.pool.kind} pooling"
+    say(out, "cut", f"{facts['cut']}, {network.trunk.shape} features, {network.head.width} after {pooling}")
     say(out, "kept", f"{amount(counts['kept'])} parameters ({amount(counts['dropped'])} dropped)")
     cost = multiply_adds(network, preprocessing.image_size)
     total = multiply_adds(whole, preprocessing.image_size)
@@ -58,7 +60,17 @@ def inspect(config: TrainConfig) -> None:
     out.print(phase_table(config, network))
     out.print()
     out.print(group_table(config, network))
+    if note := why_unsolved(config, network):
+        say(out, "method", note)
     _cuts(out, layers(whole, preprocessing.image_size))
+
+
+def why_unsolved(config: TrainConfig, network: Network) -> str:
+    """Say why the solver does not train the head where one might expect it; nothing elsewhere."""
+    alone = any(network.trained_in(0, phase.index) == frozenset(network.layout.head) for phase in plan(config))
+    if isinstance(config.features, MemoryFeatures) and alone and not network.head.solvable:
+        return "gradient descent, for the solver takes head=linear and a pooling without parameters"
+    return ""
 
 
 def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -> Table:
@@ -83,7 +95,7 @@ def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -
             style=style,
         )  # fmt: skip
     head = sum(p.numel() for p in network.head.parameters())
-    outputs = str(network.head.linear.out_features)
+    outputs = str(network.head.num_classes)
     table.add_row("", "head", outputs, f"+ {amount(head)}", "", "new, trained", style="green")
     return table
 

@@ -65,7 +65,8 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         if not trainer.is_global_zero:
             return {}
         with clock.phase("report"):
-            networks.save(folder.model, network, config.backbone, config.head, preprocessing, list(source.classes))
+            final = networks.finished(network)
+            networks.save(folder.model, final, config.backbone, config.head, preprocessing, list(source.classes))
             if profile is not None:
                 profiles.write(folder.path, profile, len(source.classes))
         result = compose(
@@ -85,7 +86,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
                 "data": freeze.combined(hashes),
                 "test": hashes["test"],
                 "weights": started,
-                "model": freeze.combined(freeze.fingerprint(network.state_dict())),
+                "model": freeze.combined(freeze.fingerprint(final.state_dict())),
             },
             seconds=clock.read(),
             command=command,
