@@ -87,4 +87,5 @@ def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None)
     stages = sorted({layout.stage[name] for name in trained if name in layout.stage})
     whole = trained == layout.of_stages(stages) | frozenset(layout.head)
     names = ", ".join(layout.stages[index] for index in stages)
+    part = PARTS.get(network.freeze.kind, f"parts of {names}")
     return f"{new} and {names if whole else part}"
