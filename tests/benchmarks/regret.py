@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ from tlx.network.backbone import Preprocessing
 from tlx.network.cut import resolve
 from tlx.network.depths import Depths, open_depths
 from tlx.network.inference import Embedder, predict
+from tlx.results.log import logged
 from tlx.results.result import data_name
 
 SEEDS = range(10)
@@ -144,10 +145,11 @@ def main() -> None:
         "deepest", "all", "auto took", "a profile",
     )  # fmt: skip
     sys.stdout.write(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|\n")
-    for words in " ".join(sys.argv[1:]).split(" / "):
-        config = config_of(words.split())
-        sys.stdout.write(line(replace(config, seed=0)) + "\n")
-        sys.stdout.flush()
+    configs = [config_of(words.split()) for words in " ".join(sys.argv[1:]).split(" / ")]
+    with logged(None):
+        for config in configs:
+            sys.stdout.write(line(config) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
