@@ -156,9 +156,11 @@ TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype
 
 def test_tensors_come_back(tmp_path: Path) -> None:
     safe = tmp_path / "w.safetensors"
-    storage.write_tensors(safe, {**TENSORS, "view": TENSORS["a.weight"].T})  # not contiguous
+    shared = TENSORS["a.weight"]
+    more = {"view": shared.T, "twin": shared, "part": shared[1:]}  # not contiguous; shared; shared in part
+    storage.write_tensors(safe, {**TENSORS, **more})
     back = storage.read_tensors(safe)
-    assert torch.equal(back["view"], TENSORS["a.weight"].T)
+    assert all(torch.equal(back[name], tensor) for name, tensor in more.items())
     assert all(torch.equal(back[name], tensor) for name, tensor in TENSORS.items())
 
 

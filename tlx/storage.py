@@ -70,10 +70,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors as safetensors, atomically."""
+    """Write tensors as safetensors, atomically; one that several names share is written under each of them."""
     from safetensors.torch import save
 
-    content = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata or {}))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    places = {tensor.untyped_storage().data_ptr() for tensor in plain.values()}
+    if len(places) < len(plain):  # the format knows no sharing
+        plain = {name: tensor.clone() for name, tensor in plain.items()}
+    content = save(plain, dict(metadata or {}))
     write(path, lambda file: _discard(file.write(content)))
 
 

@@ -27,6 +27,13 @@ def test_best_is_the_first_of_the_highest_and_the_lowest_loss() -> None:
     assert with_history([]).best_epoch is None
 
 
+def test_of_equal_accuracies_the_lowest_loss_is_best() -> None:
+    checkpoints = with_history([0.9, 0.9, 0.9, 0.5])
+    for row, loss in zip(checkpoints.history, (0.4, 0.2, 0.2, 0.1), strict=True):
+        row["val/loss"] = loss
+    assert checkpoints.best_epoch == 1
+
+
 @given(st.lists(st.floats(0, 1), max_size=12), st.integers(1, 4))
 def test_stopping_needs_exactly_patience_epochs_without_improvement(values: list[float], patience: int) -> None:
     stops = [with_history(values[:n], patience=patience).stops for n in range(len(values) + 1)]

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.network.families import OTHERS, QUICK, Member
 from tlx.config.groups import (
     AllCut,
     HeadCut,
@@ -29,8 +30,8 @@ from tlx.errors import InputError
 from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import multiply_adds
-from tlx.network.cut import Point, cut_at, probe, stages
-from tlx.network.depths import Depths, cut_all, open_depths, reach, reached, read_at
+from tlx.network.cut import Point, cut_at, layers, probe, stages
+from tlx.network.depths import cut_all, open_depths, reach, reached, read_at
 from tlx.network.pool import Pool, cut_for
 from tlx.storage import write_tensors
 
@@ -64,20 +65,48 @@ def alone(name: str, point: Point) -> torch.Tensor:
         return Pool(trunk.layout, trunk.prefix, kind)(trunk.eval()(images()))
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "test_vit3", "test_maxvit", "test_coatnet"])
-def test_every_depth_is_what_a_trunk_cut_there_computes(name: str) -> None:
-    model = whole(name)
-    points = reach(model, SIZE)
-    assert [point.name for point in points] == [*(stage.name for stage in stages(model)), "head"]
-    depths = read_at(model, points, SIZE).eval()
+def every_depth_is_what_a_trunk_cut_there_computes(member: Member) -> None:
+    """Compare, of one member of a family, what one pass reads with trunks of their own."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create(TimmBackbone(name=member.name, kwargs=member.kwargs), member.size).model.eval()
+    pictures = torch.randn(2, 3, member.size, member.size, generator=torch.Generator().manual_seed(1))
+    points = reach(model, member.size)
+    assert sorted(p.stage for p in points[:-1] if p.stage is not None) == [s.index for s in stages(model)]
+    assert points[-1] == Point("head", "head")
+    depths = read_at(deepcopy(model), points, member.size).eval()
     with torch.no_grad():
-        parts = depths.parts(images())
-        together = depths(images())
+        parts, together = depths.parts(pictures), depths(pictures)
     assert [part.shape[1] for part in parts] == list(depths.widths)
     for point, part in zip(points, parts, strict=True):
-        torch.testing.assert_close(part, alone(name, point), atol=1e-5, rtol=1e-5)
+        cut: Any = HeadCut() if point.stage is None else StageCut(stage=point.stage)
+        trunk, kind = cut_for("auto", deepcopy(model), cut, member.size)
+        with torch.no_grad():
+            expected = Pool(trunk.layout, trunk.prefix, kind)(trunk.eval()(pictures))
+        torch.testing.assert_close(part, expected, atol=1e-5 * float(expected.abs().max() + 1), rtol=1e-5)
     torch.testing.assert_close(together, torch.cat(parts, 1))
-    assert together.shape == (3, depths.width)
+
+
+@pytest.mark.parametrize("family", QUICK)
+def test_every_depth_is_what_a_trunk_cut_there_computes(family: str) -> None:
+    every_depth_is_what_a_trunk_cut_there_computes(QUICK[family])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", OTHERS)
+def test_every_depth_of_the_other_families_too(family: str) -> None:
+    every_depth_is_what_a_trunk_cut_there_computes(OTHERS[family])
+
+
+def test_a_place_without_what_the_stages_need_is_refused() -> None:
+    """Hiera reads its stages through a module behind its blocks: a layer among these leaves no stage to read."""
+    member = QUICK["hiera"]
+    model = create(TimmBackbone(name=member.name, kwargs=member.kwargs), member.size).model.eval()
+    lacking = [name for name in model.state_dict() if name.startswith(("blocks.8", "blocks.9", "blocks.1", "head"))]
+    assert "blocks.7" in layers(model, member.size)
+    assert [point.kind for point in reach(model, member.size, lacking)] == ["stage"]
+    with pytest.raises(InputError, match=r"blocks\.7 cannot be read in one pass"):
+        read_at(model, [Point("stage", "blocks.2", 1), Point("layer", "blocks.7")], member.size)
 
 
 def calls(model: nn.Module, run: Callable[[], object]) -> Counter[str]:
@@ -291,11 +320,12 @@ def test_a_file_of_another_network_is_told(tmp_path: Path) -> None:
         open_depths(TimmBackbone(name="test_resnet"), PretrainedInit(file=str(tmp_path / "w.safetensors")), 0, SIZE)
 
 
-def test_a_last_depth_that_is_not_what_the_trunk_computes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control of the proof: a network whose one pass ends elsewhere is refused."""
+def test_a_pass_that_ends_elsewhere_is_noticed() -> None:
+    """Negative control of the proof: what the one pass reads last is not what the network computes."""
     model = whole("test_resnet")
-    trunk = cut_at(model, HeadCut(), SIZE)
-    monkeypatch.setattr(model, "forward_head", lambda x, **_: x.mean((2, 3)) + 1)
-    model.forward = lambda x: nn.Module.__call__(model.global_pool, model.forward_features(x))
+    plain = model.forward_head
+    model.forward_head = lambda features, **how: plain(features, **how) + how.get("shift", 0)  # type: ignore[assignment]
+    assert read_at(deepcopy(model), reach(model, SIZE), SIZE)
+    model.forward = lambda images: plain(model.forward_features(images)) + 1  # type: ignore[assignment]
     with pytest.raises(InputError, match="cannot be read in one pass"):
-        Depths(trunk, reach(whole("test_resnet"), SIZE))
+        read_at(model, reach(whole("test_resnet"), SIZE), SIZE)

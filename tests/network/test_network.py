@@ -125,6 +125,31 @@ def test_a_missing_or_truncated_model_is_told(tmp_path: Path) -> None:
         networks.load(tmp_path / "m")
 
 
+def test_new_weights_do_not_meet_what_was_made_of_the_old_ones() -> None:
+    """LeViT keeps attention biases in eval mode: when the best epoch is loaded after a validation, they must go."""
+    network, other = (build("levit_128s", StageCut(stage=0), seed)[0].eval() for seed in (0, 1))
+    for name, tensor in network.named_parameters():
+        if name.endswith("attention_biases"):
+            torch.nn.init.normal_(tensor, std=5.0)
+    images = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        expected = network(images)
+        assert not torch.equal(other(images), expected)
+        other.load_state_dict(network.state_dict())
+        assert torch.equal(other(images), expected)
+
+
+def test_weights_that_several_modules_share_are_saved_and_loaded(tmp_path: Path) -> None:
+    """CoaT's blocks share their position encodings."""
+    kwargs = {"embed_dims": [16, 24, 24, 24], "parallel_depth": 1}
+    network, seen, _ = build("coat_tiny", StageCut(stage=1), kwargs=kwargs)
+    backbone = TimmBackbone(name="coat_tiny", kwargs=kwargs)
+    networks.save(tmp_path / "m", network, backbone, LinearHead(), seen, list("abc"))
+    images = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        assert torch.equal(networks.load(tmp_path / "m")[0](images), network.eval()(images))
+
+
 def test_random_weights_are_a_function_of_the_seed_alone() -> None:
     torch.manual_seed(1)
     one = build("test_resnet", HeadCut(), seed=5)[0].state_dict()

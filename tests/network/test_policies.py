@@ -32,7 +32,7 @@ def network(policy: Freeze, name: str = "test_resnet") -> Network:
     """BatchNorm, dropout and drop-path in the trunk."""
     backbone = g.TimmBackbone(name=name, kwargs={"drop_path_rate": 0.2, "zero_init_last": False})
     net = build(backbone, g.ScratchInit(), g.HeadCut(), policy, g.LinearHead(dropout=0.3), 3, 0, 32)[0]
-    net.layout.chosen = (2,)
+    net.anatomy.chosen = (2,)
     return net
 
 
@@ -71,7 +71,7 @@ def test_exactly_what_trains_has_gradients_and_the_rest_is_byte_equal(key: str) 
 
 @pytest.mark.parametrize("key", [k for k in POLICIES if k != "trunk"])
 def test_statistics_of_a_batchnorm_move_exactly_where_it_trains(key: str) -> None:
-    policy = POLICIES[key]
+    policy = type(POLICIES[key])(**{**vars(POLICIES[key]), "batch_statistics": "moving"})
     net = network(policy)
     net.set_epoch(5, len(phases(policy)) - 1)
     before = {n: t.clone() for n, t in net.state_dict().items() if n.endswith(STATISTICS)}
@@ -112,9 +112,9 @@ def test_gradual_wakes_a_stage_at_a_time_from_the_head_down() -> None:
     counts = []
     for epoch in range(14):
         net.set_epoch(epoch)
-        counts.append(len({net.layout.stage[n] for n in net.trained if n in net.layout.stage}))
+        counts.append(len({net.anatomy.stage[n] for n in net.trained if n in net.anatomy.stage}))
     assert counts == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5]
-    assert net.trained_in(2) - net.trained_in(0) == net.layout.last(1)
+    assert net.trained_in(2) - net.trained_in(0) == net.anatomy.last(1)
 
 
 def test_state_is_a_function_of_the_epoch_whatever_came_before() -> None:

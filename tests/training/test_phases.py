@@ -157,7 +157,7 @@ def test_each_phase_has_its_own_epochs_rates_and_early_stopping(tlx: Command, tm
     lines = (folder / "metrics.csv").read_text().splitlines()
     rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
     assert [(row["phase"], row["epoch"]) for row in rows] == (
-        [("probe", str(e)) for e in range(4)] + [("finetune", str(e)) for e in range(2)]
+        [("probe", str(e)) for e in range(4)] + [("finetune", "-1"), ("finetune", "0")]
     )
     assert {row["lr/trunk/decayed"] for row in rows} == {"", "0.0001"}
     assert float(rows[-1]["lr/head/decayed"]) == pytest.approx(5e-4)  # conf/optimizer/finetune.yaml: five times
@@ -206,3 +206,16 @@ def test_merged_adapters_classify_as_they_did(tlx: Command, tmp_path: Path) -> N
     assert f"{trained['loss']:.4f}" in answer.out
     assert f"{trained['accuracy']:.4f}" in answer.out
     assert "low-rank adapters" not in answer.out
+
+
+def test_fine_tuning_never_ends_worse_than_its_probe(tlx: Command, tmp_path: Path) -> None:
+    """A rate that destroys the network: what is kept is the probe, though every epoch of the phase was worse."""
+    words = (*RUN, "data.per_class=10", "freeze=lp_ft", "freeze.finetune.lr=3", "trainer.gradient_clip=null")
+    assert tlx(*words, "hydra.run.dir=run").code == 0
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    start = float(rows[0]["val/accuracy"])
+    assert rows[0]["epoch"] == "-1"
+    assert all(float(row["val/accuracy"]) < start for row in rows[1:])
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["metrics"]["val"]["accuracy"] == pytest.approx(start)

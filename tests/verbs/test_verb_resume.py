@@ -38,7 +38,7 @@ def test_resume_is_exact(
 def test_resume_is_exact_with_a_frozen_trunk_and_accumulation(
     tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (*RUN, "freeze=trunk", "trainer.accumulate=2")
+    words = (*RUN, "freeze=trunk", "features=off", "trainer.accumulate=2")
     assert tlx(*words, "hydra.run.dir=whole").code == 0
     resumed = interrupted_and_resumed(tlx, tmp_path, monkeypatch, words, 6, "on_train_batch_end")
     assert differences(state_of(tmp_path / "whole"), resumed) == []

@@ -219,3 +219,11 @@ def test_a_run_that_cannot_be_chained_says_why(tlx: Command, words: tuple[str, .
     answer = tlx(*base, "init=pretrained", *words)
     assert answer.code == 2
     assert said in answer.err
+
+
+def test_what_does_nothing_to_features_is_told(tlx: Command) -> None:
+    words = ("inspect", "case=small_similar", *TINY)
+    assert "do nothing" not in tlx(*words).out
+    told = tlx(*words, "augment=light", "regularizer.label_smoothing=0.1").out
+    assert "augment and regularizer do nothing to features computed once; features=off" in told
+    assert "do nothing" not in tlx(*words, "augment=light", "features=off").out

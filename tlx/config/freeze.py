@@ -91,6 +91,7 @@ class LpFtFreeze(Thawing):
     kind: str = "lp_ft"
     probe: PhaseSettings = field(default_factory=PhaseSettings)
     finetune: PhaseSettings = field(default_factory=PhaseSettings)
+    batch_statistics: str = choice("frozen", "moving", "frozen")  # the probe saw features by the kept ones
 
 
 @dataclass
@@ -119,6 +120,7 @@ class SurgicalFreeze(Thawing):
     images: int = number(512, low=1)
     probe: PhaseSettings = field(default_factory=PhaseSettings)
     finetune: PhaseSettings = field(default_factory=PhaseSettings)
+    batch_statistics: str = choice("frozen", "moving", "frozen")  # the probe saw features by the kept ones
 
 
 @dataclass

@@ -77,7 +77,20 @@ class NoAugment:
 
 
 @dataclass
-class LightAugment:
+class Mixing:
+    """What every augmentation shares: whole batches mixed, images and labels alike; 0: off.
+
+    ``mixup`` (Zhang et al., 2018) blends each image with another, ``cutmix`` (Yun et al., 2019) pastes a rectangle of
+    another into it. The values are the alphas of the Beta(alpha, alpha) distribution that the shares are drawn from.
+    Where both are on, every batch gets one of them at random.
+    """
+
+    mixup: float = number(0.0, low=0)
+    cutmix: float = number(0.0, low=0)
+
+
+@dataclass
+class LightAugment(Mixing):
     """A random resized crop (share of the area, ratio of the sides); safe where left and right matter."""
 
     kind: str = "light"
@@ -86,7 +99,7 @@ class LightAugment:
 
 
 @dataclass
-class StandardAugment:
+class StandardAugment(Mixing):
     """A random resized crop, a horizontal flip, and colour jitter: for photographs."""
 
     kind: str = "standard"

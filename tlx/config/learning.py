@@ -100,10 +100,26 @@ class ConstantSchedule:
 
 @dataclass
 class Regularizer:
-    """Label smoothing (Szegedy et al., 2016), the only one yet."""
+    """What keeps a network from fitting a small set too closely, besides augmentation and weight decay.
+
+    Args:
+        label_smoothing: The share of every label that goes to all classes alike (Szegedy et al., 2016).
+        l2_sp: Adds ``l2_sp / 2 * |w - w0|^2`` to the loss, over the trunk's weights that train (low-rank adapters
+            aside); w0 are the pretrained ones (Li, Grandvalet and Davoine, 2018). The optimizer's own weight decay
+            pulls towards zero besides: with l2_sp, set optimizer.weight_decay=0. As a part of the loss it is clipped,
+            and scaled by Adam, like any other gradient.
+        drop_path: Stochastic depth (Huang et al., 2016): the probability of leaving out the last block, falling
+            linearly to zero at the first; timm's ``drop_path_rate``.
+        ema: Decay of an exponential moving average of the weights that train, one step an optimizer step; null: off.
+            The average is what is validated, saved and kept. After t steps the decay is at most (1 + t) / (10 + t), so
+            that a short training is not held at its start.
+    """
 
     kind: str = "standard"
     label_smoothing: float = number(0.0, low=0, high=0.99)
+    l2_sp: float = number(0.0, low=0)
+    drop_path: float = number(0.0, low=0, high=0.99)
+    ema: float | None = number(None, above=0, high=0.999999)
 
 
 @dataclass

@@ -11,6 +11,7 @@ __all__ = [
     "AllCut",
     "AutoCut",
     "CosineHead",
+    "DepthCut",
     "EarlyCut",
     "HeadCut",
     "LayerCut",
@@ -60,10 +61,10 @@ class ScratchInit:
 class RaceInit(PretrainedInit):
     """Both: an arm from pretrained weights and an arm from random ones, by successive halving on validation data.
 
-    Both arms train by the schedule of the whole budget, ``trainer.max_epochs``, and pause after 1, 2, 4, ... epochs and
-    at last after the share ``share`` of the budget (at least one epoch). Successful is the arm whose best validation
-    metric (``callbacks.checkpoint.monitor``) so far is better. At an earlier pause the other arm falls if it trails by
-    more than ``margin`` standard errors of the difference, at the last pause in any case; if equal, pretrained goes on.
+    Both arms train by the schedule of the whole budget, ``trainer.max_epochs``, and pause after a quarter, a half and
+    the whole of the share ``share`` of it. Successful is the arm with the lower validation loss. At an earlier pause
+    the other arm falls if it trails by more than ``margin`` standard errors of the difference, at the last pause in
+    any case; if equal, pretrained goes on.
     """
 
     kind: str = "race"
@@ -87,6 +88,17 @@ class EarlyCut:
     """Keep the early stages: the share ``keep`` of them, rounded up."""
 
     kind: str = "early"
+    keep: float = number(0.5, above=0, high=1)
+
+
+@dataclass
+class DepthCut:
+    """Keep the share ``keep`` of the depth: all up to the last stage or layer that lies within that share.
+
+    The depth is counted in layers with weights, the classifier left out. At least the first is kept.
+    """
+
+    kind: str = "depth"
     keep: float = number(0.5, above=0, high=1)
 
 

@@ -95,13 +95,13 @@ class ImageModule(pl.LightningDataModule):
         self.balance = balance
         self.seed = seed
         self.order: Order | None = None
-        self._start = (0, 0)
+        self.position = (0, 0)  # where a loaded checkpoint stopped: epoch, and how many of its batches were done
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training loader, which goes on where a loaded checkpoint stopped."""
         self.order = Order(self.source.train.labels, self.batch_size, self.seed, self.balance == "sampler", *self.place)
         # Lightning opens the first iterator before it tells the epoch: say it here, or epoch 0's order is replayed.
-        self.order.start, self.order.epoch = self._start, self._start[0]
+        self.order.start, self.order.epoch = self.position, self.position[0]
         views = Views(self.source.train, self.prepare, self.draw)
         return self._loader(views, batch_sampler=self.order, persistent_workers=self.workers > 0)
 
@@ -139,7 +139,7 @@ class ImageModule(pl.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over how far the training data was read."""
-        self._start = (int(state_dict["epoch"]), int(state_dict["batches"]))
+        self.position = (int(state_dict["epoch"]), int(state_dict["batches"]))
 
     def _loader(self, views: Views, **how: Any) -> DataLoader[Any]:
         return Loader(

@@ -138,7 +138,8 @@ def probe_depths(
 def index_of(own: Place, known: Sequence[Place]) -> int | None:
     """Find a run's own depth among ``known``: by its name, as a head that is a last stage too, or as equal in cost."""
     for index, place in enumerate(known):
-        named = place.head if own.kind == "head" else (place.kind, place.name) == (own.kind, own.name)
+        same = (place.kind, place.name, place.stage) == (own.kind, own.name, own.stage)
+        named = place.head if own.kind == "head" else same
         cost = (place.width, place.parameters, place.multiply_adds)
         if named or (own.kind != "head" and cost == (own.width, own.parameters, own.multiply_adds)):
             return index

@@ -21,6 +21,10 @@ LAST, BEST = "last.ckpt", "best.safetensors"
 PATIENCE_AFTER_SIGNAL_S = 5.0  # how long a validation may go on before an interrupted run ends without its result
 
 
+class Paused(Exception):  # noqa: N818 (nothing is wrong)
+    """Training stopped where it was to pause; it goes on from its saved state."""
+
+
 class AtomicCheckpointIO(CheckpointIO):
     """Writes checkpoints whole or not at all, and reads them without running code.
 
@@ -55,7 +59,8 @@ class Checkpoints(pl.Callback):
         interruption: Tells of signals.
         metrics: ``metrics.csv``, which is written anew after every epoch.
         past: The rows of earlier phases, which stand above this one's.
-        pause: The number of epochs after which to stop for now (null: none).
+        pause: After how many epochs to stop for now, in the middle of one if need be.
+        start: The row of the weights that the phase starts from, where they may be its best.
     """
 
     def __init__(
@@ -66,7 +71,8 @@ class Checkpoints(pl.Callback):
         interruption: Interruption,
         metrics: Path | None = None,
         past: Sequence[Row] = (),
-        pause: int | None = None,
+        pause: float | None = None,
+        start: Row | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
@@ -75,7 +81,7 @@ class Checkpoints(pl.Callback):
         self.metrics = metrics
         self.past = past
         self.pause = pause
-        self.history: list[Row] = []
+        self.history: list[Row] = [start] if start else []
         self.saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -88,8 +94,11 @@ class Checkpoints(pl.Callback):
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch whose validation is best by the monitored metric."""
-        merits = [self._merit(row) for row in self.history]
+        """The row whose validation is best by the monitored metric; of equal ones that with the lowest loss, the first.
+
+        A small validation set has many equal accuracies.
+        """
+        merits = [(self._merit(row), -float(row.get("val/loss", 0.0))) for row in self.history]
         return merits.index(max(merits)) if merits else None
 
     @property
@@ -108,7 +117,9 @@ class Checkpoints(pl.Callback):
         """Stop at once when the history already says so."""
         self.interruption.claim()  # Lightning's handler ends a run on SIGTERM between validation and our save
         self.saved_at = time.monotonic()
-        trainer.should_stop = trainer.should_stop or self.stops or self._pausing
+        trainer.should_stop = trainer.should_stop or self.stops
+        epoch, batches = trainer.datamodule.position  # type: ignore[attr-defined]
+        self._may_pause(trainer, epoch * int(trainer.num_training_batches) + batches)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -120,11 +131,13 @@ class Checkpoints(pl.Callback):
         if batch_idx + 1 >= trainer.num_training_batches:
             return
         interrupted = self._everywhere(trainer, self.interruption.signal_name is not None)
-        due = time.monotonic() - self.saved_at > self.config.checkpoint.every_seconds
+        done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
+        due = done == self._pause_at(trainer) or time.monotonic() - self.saved_at > self.config.checkpoint.every_seconds
         if interrupted or self._everywhere(trainer, due):
             self._save(trainer)
         if interrupted:
             raise self.interruption.error()
+        self._may_pause(trainer, done)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         """End a long validation when a signal came; the last saved state stands, and nothing of it is lost."""
@@ -141,17 +154,23 @@ class Checkpoints(pl.Callback):
         self.history.append({"phase": name, "epoch": epoch, **pl_module.finish_epoch(), **rates})
         if trainer.is_global_zero:
             if self.best_epoch == len(self.history) - 1:
-                write_tensors(self.folder / BEST, pl_module.network.state_dict())
+                with pl_module.kept():
+                    write_tensors(self.folder / BEST, pl_module.network.state_dict())
             if self.metrics is not None:
                 write_text(self.metrics, table([*self.past, *self.history]))
         self._save(trainer)
         if self._everywhere(trainer, self.interruption.signal_name is not None):
             raise self.interruption.error()
-        trainer.should_stop = trainer.should_stop or self.stops or self._pausing
+        trainer.should_stop = trainer.should_stop or self.stops
+        self._may_pause(trainer, (trainer.current_epoch + 1) * int(trainer.num_training_batches))
 
-    @property
-    def _pausing(self) -> bool:
-        return self.pause is not None and len(self.history) >= self.pause
+    def _pause_at(self, trainer: pl.Trainer) -> int | None:
+        return None if self.pause is None else max(1, round(self.pause * int(trainer.num_training_batches)))
+
+    def _may_pause(self, trainer: pl.Trainer, done: int) -> None:
+        """Stop for now where so many batches are done; the state is saved."""
+        if (at := self._pause_at(trainer)) is not None and done >= at:
+            raise Paused
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.folder / LAST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,8 +14,11 @@ from torchmetrics.classification import MulticlassAccuracy
 from tlx.config.groups import Regularizer
 from tlx.data.module import Batch
 from tlx.errors import NumericalError
+from tlx.learner.anchor import Anchor
+from tlx.learner.average import Average
 from tlx.learner.certificate import Certificate
 from tlx.learner.metrics import scores
+from tlx.learner.mix import Mix, weighed
 from tlx.learner.optimization import factor, make_optimizer, parameter_groups
 from tlx.learner.plan import Phase
 from tlx.network.network import Network
@@ -37,6 +41,7 @@ class Learner(pl.LightningModule):
         class_weights: torch.Tensor | None,
         certificate: Certificate,
         seed: int,
+        mix: Mix | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -44,6 +49,10 @@ class Learner(pl.LightningModule):
         self.regularizer = regularizer
         self.certificate = certificate
         self.seed = seed
+        self.mix = mix
+        self.ever = frozenset().union(*(network.trained_in(epoch, phase.index) for epoch in range(phase.epochs)))
+        self.anchor = Anchor(network, self.ever, regularizer.l2_sp) if regularizer.l2_sp else None
+        self.average = Average(network, regularizer.ema) if regularizer.ema else None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.train_loss = MeanMetric()
         self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
@@ -60,9 +69,8 @@ class Learner(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Wake whatever trains in any epoch of the phase: processes agree on gradients of what is awake now."""
-        ever = frozenset().union(*(self.network.trained_in(e, self.phase.index) for e in range(self.phase.epochs)))
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad = name in ever
+            parameter.requires_grad = name in self.ever
 
     def configure_optimizers(self) -> Any:
         """Create the optimizer over all groups of all epochs, and a schedule that counts steps."""
@@ -76,37 +84,62 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the certificate beside the state that it is about."""
-        checkpoint["certificate"] = self.certificate.state_dict()
+        """Keep the certificate beside the state that it is about, and what regularizers hold."""
+        for name, part in self._stateful().items():
+            checkpoint[name] = part.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the certificate over."""
-        self.certificate.load_state_dict(checkpoint["certificate"])
+        """Take them over."""
+        for name, part in self._stateful().items():
+            part.load_state_dict(checkpoint[name])
+
+    def _stateful(self) -> dict[str, Any]:
+        parts = {"certificate": self.certificate, "anchor": self.anchor, "average": self.average}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def on_train_start(self) -> None:
         """Freeze as the epoch wants it that goes on: a run resumed inside an epoch sees no epoch start."""
         going_on = self.certificate.open or {"last": 0}
-        self.certificate.enter(self.phase.index, self.phase.name, going_on["last"])
+        self._enter(going_on["last"])
 
     def on_train_epoch_start(self) -> None:
         """Freeze as this epoch wants it."""
-        self.certificate.enter(self.phase.index, self.phase.name, self.current_epoch)
+        self._enter(self.current_epoch)
+
+    def _enter(self, epoch: int) -> None:
+        self.certificate.enter(self.phase.index, self.phase.name, epoch)
+        if self.average is not None:
+            self.average.begin()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and the like for this batch alone."""
-        torch.manual_seed(seed_for(self.seed, "batch", self.current_epoch, batch_idx, self.global_rank))
+        torch.manual_seed(self._seed("batch", batch_idx))
+
+    def _seed(self, purpose: str, batch_idx: int) -> int:
+        return seed_for(self.seed, purpose, self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Return the loss of this process's part, scaled so that the processes' mean is the whole batch's mean."""
-        logits = self(batch["image"])
-        labels = batch["label"]
-        by_class = self.class_weights
+        """Return the loss of this process's part, scaled so that the processes' mean is the whole batch's mean.
+
+        ``train/loss`` is the cross entropy of what the network saw, mixed images and smoothed labels, every image alike
+        and without the anchor's penalty. ``train/accuracy`` counts a mixed image by its own label, never by the one
+        mixed in, and is low by construction.
+        """
+        images, labels = batch["image"], batch["label"]
+        targets, by_class = labels, self.class_weights
+        if self.mix is not None:
+            images, targets = self.mix(images, labels, self._seed("mix", batch_idx))
+        logits = self(images)
         weights = by_class[labels] if isinstance(by_class, torch.Tensor) else torch.ones_like(logits[:, 0])
-        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=self.regularizer.label_smoothing)
+        if self.mix is not None and isinstance(by_class, torch.Tensor):
+            targets, weights = weighed(targets, by_class)
+        losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=self.regularizer.label_smoothing)
         weight = weights.sum()
         if self.trainer.world_size > 1:  # parts differ in size by one image, and in class weights by more
             weight = self.trainer.strategy.reduce(weight.detach().clone(), reduce_op="mean")
         loss = (losses * weights).sum() / weight
+        if self.anchor is not None:
+            loss = loss + self.anchor.penalty()
         if not torch.isfinite(loss):
             raise NumericalError(
                 f"the loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {batch_idx}",
@@ -115,6 +148,26 @@ class Learner(pl.LightningModule):
         self.train_loss.update(losses.detach())
         self.train_accuracy.update(logits.detach(), labels)
         return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, and let the average see it, before anything can be saved."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update()
+
+    def kept(self) -> AbstractContextManager[None]:
+        """For a block, make the network's weights those that the run keeps: the average's, where there is one."""
+        return self.average.swapped_in() if self.average is not None else nullcontext()
+
+    def on_validation_start(self) -> None:
+        """Validate the weights that the run keeps."""
+        if self.average is not None:
+            self.average.exchange()
+
+    def on_validation_end(self) -> None:
+        """Go on training with the others."""
+        if self.average is not None:
+            self.average.exchange()
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums anew: an interrupted validation leaves none behind."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tlx.config.groups import SGD, AdamW, ConstantSchedule, CosineSchedule
-from tlx.network.layout import HEAD, TRUNK
+from tlx.network.anatomy import HEAD, TRUNK
 from tlx.network.network import Network
 
 Optimizer = AdamW | SGD
@@ -45,7 +45,7 @@ def _of_trunk(network: Network, name: str, layer_decay: float | None) -> tuple[s
     """Name the group of a trunk parameter, and its multiple of the learning rate."""
     if layer_decay is None:
         return "trunk", 1.0
-    depth = network.layout.depth
+    depth = network.anatomy.depth
     return f"trunk/{depth[name]}", layer_decay ** (max(depth.values()) + 1 - depth[name])
 
 

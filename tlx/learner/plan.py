@@ -71,21 +71,21 @@ def segments(network: Network, phase: Phase) -> Iterator[Segment]:
 
 def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None) -> str:
     """Say in words what trains in a phase, or in that stretch of it in which ``trained`` does."""
-    layout = network.layout
+    anatomy = network.anatomy
     new = "the new layer" if network.head.solvable else "the new head"
-    if isinstance(network.freeze, SurgicalFreeze) and phase.index and layout.chosen is None:
-        return f"{new} and {network.freeze.stages} of {len(layout.stages)} stages, which the probe recommends"
+    if isinstance(network.freeze, SurgicalFreeze) and phase.index and anatomy.chosen is None:
+        return f"{new} and {network.freeze.stages} of {len(anatomy.stages)} stages, which the probe recommends"
     if trained is None:
         stretches = list(segments(network, phase))
         if len(stretches) > 1:
             return f"{new}, and one stage more at each of {len(stretches) - 1} epochs"
         trained = stretches[0].trained
-    if trained == frozenset(layout.head):
+    if trained == frozenset(anatomy.head):
         return f"{new} alone"
-    if len(trained) == len(layout.trunk) + len(layout.head):
+    if len(trained) == len(anatomy.trunk) + len(anatomy.head):
         return "the whole network"
-    stages = sorted({layout.stage[name] for name in trained if name in layout.stage})
-    whole = trained == layout.of_stages(stages) | frozenset(layout.head)
-    names = ", ".join(layout.stages[index] for index in stages)
+    stages = sorted({anatomy.stage[name] for name in trained if name in anatomy.stage})
+    whole = trained == anatomy.of_stages(stages) | frozenset(anatomy.head)
+    names = ", ".join(anatomy.stages[index] for index in stages)
     part = PARTS.get(network.freeze.kind, f"parts of {names}")
     return f"{new} and {names if whole else part}"

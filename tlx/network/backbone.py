@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import timm.data
+import timm.models
 from torch import nn
 
 from tlx.config.groups import TimmBackbone
@@ -42,10 +43,11 @@ class Backbone:
     parameters: int
 
 
-def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
+def create(config: TimmBackbone, image_size: int | None = None, drop_path: float = 0.0) -> Backbone:
     """Create a backbone with random weights.
 
     A backbone with a fixed input size is built for ``image_size`` (pixels) where that differs from its own.
+    ``drop_path`` is the probability of leaving out its last block in training.
 
     Raises:
         InputError: An unknown name, arguments the backbone does not take, an input size it cannot take.
@@ -55,11 +57,17 @@ def create(config: TimmBackbone, image_size: int | None = None) -> Backbone:
     native = _pretrained_cfg(config.name)
     if wanted and native.get("fixed_input_size") and wanted != native["input_size"][-1]:
         kwargs["img_size"] = wanted
+    if drop_path:
+        if "drop_path_rate" in kwargs:
+            raise InputError("regularizer.drop_path and backbone.kwargs.drop_path_rate are both given", "give one")
+        kwargs["drop_path_rate"] = drop_path
     try:
         model = timm.create_model(config.name, pretrained=False, **kwargs)
     except TlxError:
         raise  # a signal
     except Exception as error:  # whatever a constructor may say of arguments that it does not take
+        if drop_path and "drop_path_rate" in str(error):
+            raise InputError(f"backbone {config.name} takes no drop path", "set regularizer.drop_path=0") from None
         what = f"timm cannot build {config.name} with {kwargs}: {_first_line(error)}"
         raise InputError(what, "check backbone.kwargs and data.image_size") from None
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "reset_classifier"):
@@ -84,6 +92,9 @@ def _checked(config: TimmBackbone) -> dict[str, Any]:
         known = timm.list_models()
         close = get_close_matches(architecture, known, n=3, cutoff=0.4) or known[:3]
         raise InputError(f"unknown backbone {config.name!r}", f"the nearest timm models: {', '.join(close)}")
+    if architecture in (renamed := timm.models.get_deprecated_models()):
+        mend = f"choose backbone.name={renamed[architecture]}" if renamed[architecture] else "choose another"
+        raise InputError(f"timm no longer has a backbone {config.name!r}", mend)
     kwargs = config.kwargs or {}
     if not isinstance(kwargs, Mapping):
         raise InputError(f"backbone.kwargs={kwargs} is no mapping", "write 'backbone.kwargs={KEY: VALUE}'")

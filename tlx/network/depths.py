@@ -9,51 +9,47 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.config.groups import AllCut, HeadCut, LayerCut, PretrainedInit, ScratchInit, StageCut, TimmBackbone
+from tlx.config.groups import AllCut, LayerCut, PretrainedInit, ScratchInit, StageCut, TimmBackbone
 from tlx.errors import InputError, nearest
 from tlx.network.backbone import Backbone, Preprocessing, create
 from tlx.network.cost import by_point
-from tlx.network.cut import Cut, Point, Reader, Trunk, cut_at, layers, probe, prune, stages
+from tlx.network.cut import Point, Reader, Trunk, cut_at, layers, probe, stages
+from tlx.network.depth import stage_depths
 from tlx.network.init import lacking, load_pretrained
-from tlx.network.pool import Pool, cut_for
+from tlx.network.layers import shorten
+from tlx.network.pool import Pool
+from tlx.network.unread import drop_unread, equal
 
 
 class Depths(nn.Module):
     """A trunk read at each of ``points``, pooled and side by side: images (N, 3, S, S) to features (N, sum of widths).
 
     It stands where a trunk stands. Stages are averaged over the image, tokens before the patches' own left out; the
-    last point may be a layer, pooled as ``pool`` says, or the network's own features before its classifier. ``scale``
+    last point may be a layer, averaged likewise, or the network's own features before its classifier. ``scale``
     multiplies the features of each depth: ones, until ``calibrate`` is called.
     """
 
     scale: torch.Tensor
 
-    def __init__(self, trunk: Trunk, points: Sequence[Point], pool: str = "auto") -> None:
+    def __init__(self, model: nn.Module, points: Sequence[Point], image_size: int) -> None:
         super().__init__()
-        self.model = trunk.model
+        self.model = model
         self.points = tuple(points)
         self.point = Point("all", points[-1].name, points[-1].stage)
-        self.image_size = trunk.image_size
-        self.layout, self.prefix = "vector", trunk.prefix
-        self._pool = Pool(trunk.layout, trunk.prefix, pool)
-        self.register_buffer("scale", torch.ones(len(points)))
-        self._prove(trunk)
-        self.widths = tuple(len(part[0]) for part in probe(_Parts(self), self.image_size))
+        self.image_size = image_size
+        self.layout, self.prefix = "vector", 0
+        self._pool = Pool("vector", 0)
+        if points[-1].kind == "layer":
+            end = Trunk(model, points[-1], image_size)
+            self._pool = Pool(end.layout, end.prefix)
+        self.widths = tuple(part.shape[1] for part in self.look())
         self.width = sum(self.widths)
         self.shape = (self.width,)
+        self.register_buffer("scale", torch.ones(len(points)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the features of all depths, side by side, scaled."""
         return torch.cat([part * scale for part, scale in zip(self.parts(images), self.scale, strict=True)], 1)
-
-    def calibrate(self) -> None:
-        """Scale every depth to a root mean square of 1, as a random image has it with the weights of this moment.
-
-        Depths differ in scale by an order of magnitude and more, and gradient descent has one learning rate for all. A
-        fixed number a depth changes nothing for a solver that standardises, and needs no statistics of batches.
-        """
-        parts = probe(_Parts(self), self.image_size)
-        self.scale.copy_(torch.stack([1 / part.square().mean().sqrt().clamp_min(1e-6) for part in parts]))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what ``forward`` does; they are pooled already."""
@@ -62,25 +58,32 @@ class Depths(nn.Module):
     def parts(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Compute the pooled features of every depth, (N, D) each, in one forward pass."""
         model: Any = self.model
-        indices = [point.stage for point in self.points if point.kind == "stage"]
-        last = self.points[-1]
-        if last.kind == "stage":
-            maps = model.forward_intermediates(images, indices=indices, stop_early=True, intermediates_only=True)
-            return [each.mean((2, 3)) for each in maps]
-        if indices:
-            final, maps = model.forward_intermediates(images, indices=indices)
-        else:
+        indices = sorted(point.stage for point in self.points if point.stage is not None)
+        ends = self.points[-1].stage is not None
+        if not indices:
             final, maps = model.forward_features(images), []
-        end = model.forward_head(final) if last.kind == "head" else self._pool(final)
-        return [*(each.mean((2, 3)) for each in maps), end]
+        elif ends:
+            maps = model.forward_intermediates(images, indices=indices, stop_early=True, intermediates_only=True)
+        else:
+            final, maps = model.forward_intermediates(images, indices=indices)
+        found = dict(zip(indices, maps, strict=True))
+        parts = [found[point.stage].mean((2, 3)) for point in self.points if point.stage is not None]
+        if not ends:
+            parts.append(model.forward_head(final) if self.points[-1].kind == "head" else self._pool(final))
+        return parts
 
-    def _prove(self, trunk: Trunk) -> None:
-        """Prove that the deepest features of the one pass are those of the trunk, which ends there."""
-        expected = probe(trunk, self.image_size)
-        got = probe(_Parts(self), self.image_size)[-1]
-        if not torch.equal(got, self._pool(expected)):
-            what = f"{self.points[-1].name} cannot be read in one pass with the stages before it"
-            raise InputError(what, "choose a stage: cut=all cut.until=STAGE (see inspect)")
+    def look(self) -> list[torch.Tensor]:
+        """Compute the parts of one random image, in eval mode."""
+        parts: Any = probe(_Parts(self), self.image_size)
+        return list(parts)
+
+    def calibrate(self) -> None:
+        """Scale every depth to a root mean square of 1, as a random image has it with the weights of this moment.
+
+        Depths differ in scale by an order of magnitude and more, and gradient descent has one learning rate for all. A
+        fixed number a depth changes nothing for a solver that standardises, and needs no statistics of batches.
+        """
+        self.scale.copy_(torch.stack([1 / part.square().mean().sqrt().clamp_min(1e-6) for part in self.look()]))
 
 
 class _Parts(nn.Module):
@@ -107,7 +110,7 @@ def open_depths(
     """
     whole, points = _reached(backbone, init, seed, image_size)
     model, size = whole.model, whole.preprocessing.image_size
-    points = points or _points(model)  # a file of another network: loading it says so
+    points = points or stage_points(model, size)  # a file of another network: loading it says so
     costs = by_point(model, points, size)
     depths = read_at(model, points, size)
     if isinstance(init, PretrainedInit):
@@ -139,20 +142,58 @@ def cut_all(model: nn.Module, cut: AllCut, image_size: int) -> Depths:
     Raises:
         InputError: A place that does not exist, with the valid ones; an input size that the network cannot take.
     """
-    points = _points(model) if cut.until is None else _points_until(model, cut.until, image_size)
+    known = stage_points(model, image_size)
+    points = known if cut.until is None else _points_until(model, known, cut.until, image_size)
     return read_at(model, points, image_size)
 
 
 def read_at(model: nn.Module, points: Sequence[Point], image_size: int) -> Depths:
-    """Cut ``model`` in place behind the last of ``points`` (in order from the input on) and read it at all of them."""
+    """Cut ``model`` in place behind the last of ``points`` (in order from the input on) and read it at all of them.
+
+    What none of them reads is dropped. The proof: every depth returns, bit for bit, what it returned before.
+
+    Raises:
+        InputError: A place that cannot be read together with those before it.
+    """
     last = points[-1]
-    ends: dict[str, Cut] = {
-        "head": HeadCut(),
-        "stage": StageCut(stage=last.stage or 0),
-        "layer": LayerCut(name=last.name),
-    }
-    trunk, pool = cut_for("auto", model, ends[last.kind], image_size)
-    return Depths(trunk, points, pool)
+    inner = [point for point in points if point.kind == "stage"]
+    expected = Depths(model, inner, image_size).look() if inner else []
+    if last.kind == "stage":
+        indices = sorted(point.stage for point in inner if point.stage is not None)
+        model.prune_intermediate_layers(indices, prune_norm=True, prune_head=True)  # type: ignore[operator]
+    elif last.kind == "layer" and not shorten(model, last.name, image_size):
+        raise _not_together(last)
+    elif last.kind == "layer":
+        trunk = Trunk(model, last, image_size)
+        expected.append(Pool(trunk.layout, trunk.prefix)(probe(trunk, image_size)))
+    else:
+        expected.append(probe(model, image_size))
+    try:
+        depths = Depths(model, points, image_size)
+        drop_unread(depths, image_size)
+        proven = all(map(_equal, depths.look(), expected))
+    except (TypeError, AttributeError):  # what stands in for a dropped module has not all it had
+        proven = False
+    if not proven:
+        raise _not_together(last)
+    return depths
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and equal(one, other)
+
+
+def _not_together(last: Point) -> InputError:
+    what = f"{last.name} cannot be read in one pass with the stages before it"
+    return InputError(what, "choose a stage to end at: cut=all cut.until=STAGE (see inspect)")
+
+
+def stage_points(model: nn.Module, image_size: int) -> list[Point]:
+    """List the announced stages from the input on; those that run side by side by their depth."""
+    known = stages(model)
+    depths = stage_depths(model, image_size)
+    ordered = sorted(known, key=lambda stage: (depths[stage.index], stage.index))
+    return [Point("stage", stage.name, stage.index) for stage in ordered]
 
 
 def reach(model: nn.Module, image_size: int, lacking: Collection[str] = ()) -> list[Point]:
@@ -161,56 +202,58 @@ def reach(model: nn.Module, image_size: int, lacking: Collection[str] = ()) -> l
     With all weights: every stage, then the head. Else: the stages that the weights cover and, where the file ends
     inside a stage, the deepest layer that it covers. The list may be empty.
     """
-    probe(model, image_size)  # an image size that does not fit is told before anything else
+    known = stage_points(model, image_size)
     if not lacking:
-        return [*_points(model), Point("head", "head")]
-    copy = deepcopy(model)
-    held: set[str] = set()
+        return [*known, Point("head", "head")]
     covered: list[Point] = []
-    for point in reversed(_points(model)):
-        prune(copy, point.stage or 0)
-        names = set(copy.state_dict())
+    held: set[str] = set()
+    for point in known:
+        names = _needed(model, StageCut(stage=point.stage or 0), image_size)
         if names.isdisjoint(lacking):
-            covered.insert(0, point)
-            held = held or names
-    deepest = _deepest_layer(model, image_size, lacking, held)
+            covered.append(point)
+            held |= names
+    deepest = _deepest_layer(model, image_size, lacking, covered, held)
     return [*covered, deepest] if deepest else covered
 
 
-def _points(model: nn.Module) -> list[Point]:
-    return [Point("stage", stage.name, stage.index) for stage in stages(model)]
+def _needed(model: nn.Module, cut: StageCut | LayerCut, image_size: int) -> set[str]:
+    """Name the tensors that a trunk cut there has."""
+    return set(cut_at(deepcopy(model), cut, image_size).model.state_dict())
 
 
-def _points_until(model: nn.Module, until: int | str, image_size: int) -> list[Point]:
+def _points_until(model: nn.Module, known: list[Point], until: int | str, image_size: int) -> list[Point]:
     """List the stages up to and including ``until``, or those before the layer of that name, and the layer."""
-    known = _points(model)
-    names = [point.name for point in known]
-    index = names.index(until) if until in names else until
-    if isinstance(index, int) and 0 <= index < len(known):
-        return known[: index + 1]
+    for place, point in enumerate(known):
+        if until in (point.stage, point.name) and not isinstance(until, bool):
+            return known[: place + 1]
     valid = layers(model, image_size)
     if until not in valid:
+        names = [point.name for point in known]
         raise InputError(f"cut.until={until} does not exist", nearest(str(until), names + valid))
-    copy = deepcopy(model)
-    held = set(cut_at(deepcopy(model), LayerCut(name=str(until)), image_size).model.state_dict())
-    inside: list[Point] = []
-    for point in reversed(known):
-        prune(copy, point.stage or 0)
-        if set(copy.state_dict()) < held:
-            inside.insert(0, point)
+    held = _needed(model, LayerCut(name=str(until)), image_size)
+    inside = [point for point in known if _needed(model, StageCut(stage=point.stage or 0), image_size) < held]
     return [*inside, Point("layer", str(until))]
 
 
-def _deepest_layer(model: nn.Module, image_size: int, lacking: Collection[str], held: set[str]) -> Point | None:
-    """Find the deepest layer that needs nothing that is lacking, and more than ``held``; None where there is none."""
+def _deepest_layer(
+    model: nn.Module, image_size: int, lacking: Collection[str], covered: list[Point], held: set[str]
+) -> Point | None:
+    """Find the deepest layer that needs nothing that is lacking and more than ``held``, what the stages need.
+
+    None where there is none, or none that can be read together with the stages.
+    """
     ended = _ended_before(model, image_size, lacking)
     for name in sorted((n for n in layers(model, image_size) if n in ended), key=ended.__getitem__, reverse=True):
-        try:
-            names = set(cut_at(deepcopy(model), LayerCut(name=name), image_size).model.state_dict())
-        except InputError:  # not on the main path after all
-            continue
-        if names.isdisjoint(lacking):
-            return Point("layer", name) if names > held else None
+        point = Point("layer", name)
+        names = _needed(model, LayerCut(name=name), image_size)
+        if names <= held:
+            return None  # no layer before it has more
+        if names.isdisjoint(lacking) and names > held:
+            try:
+                read_at(deepcopy(model), [*covered, point], image_size)
+            except InputError:
+                continue
+            return point
     return None
 
 

@@ -25,7 +25,7 @@ from tlx.config.groups import (
     UptoFreeze,
 )
 from tlx.errors import FrozenMovedError, InputError
-from tlx.network.layout import TRUNK, Layout
+from tlx.network.anatomy import TRUNK, Anatomy
 from tlx.network.lora import is_adapter
 
 if TYPE_CHECKING:
@@ -51,55 +51,55 @@ def phases(policy: Freeze) -> tuple[str, ...]:
     return ("probe", "finetune") if isinstance(policy, TwoPhases) else ("train",)
 
 
-def trained(policy: Freeze, layout: Layout, epoch: int, phase: int = 0) -> frozenset[str]:
+def trained(policy: Freeze, anatomy: Anatomy, epoch: int, phase: int = 0) -> frozenset[str]:
     """Name the parameters that train in an epoch of a phase: a function of these alone, never of events.
 
     Raises:
         InputError: A stage or a pattern that fits nothing, with what there is; nothing would train.
     """
     head = isinstance(policy, PatternFreeze) and not policy.head
-    chosen = frozenset(() if head else layout.head) | _of_trunk(policy, layout, epoch, phase)
+    chosen = frozenset(() if head else anatomy.head) | _of_trunk(policy, anatomy, epoch, phase)
     if not chosen:
         raise InputError(f"freeze={policy.kind} leaves 0 trainable parameters in epoch {epoch}", "choose freeze=trunk")
     return chosen
 
 
-def _of_trunk(policy: Freeze, layout: Layout, epoch: int, phase: int) -> frozenset[str]:
-    everything = frozenset(layout.trunk)
+def _of_trunk(policy: Freeze, anatomy: Anatomy, epoch: int, phase: int) -> frozenset[str]:
+    everything = frozenset(anatomy.trunk)
     if isinstance(policy, TrunkFreeze) or (isinstance(policy, TwoPhases) and phase == 0):
         return frozenset()
     if isinstance(policy, NoFreeze | LpFtFreeze):
         return everything
     if isinstance(policy, UptoFreeze):
-        return everything - layout.upto(policy.stage)
+        return everything - anatomy.upto(policy.stage)
     if isinstance(policy, LastFreeze):
-        _must_have(policy.stages, layout)
-        return layout.last(policy.stages)
+        _must_have(policy.stages, anatomy)
+        return anatomy.last(policy.stages)
     if isinstance(policy, GradualFreeze):
-        return layout.last(min(epoch // policy.every, len(layout.stages)))
+        return anatomy.last(min(epoch // policy.every, len(anatomy.stages)))
     if isinstance(policy, SurgicalFreeze):
-        _must_have(policy.stages, layout)
-        return layout.of_stages(layout.chosen or ())
+        _must_have(policy.stages, anatomy)
+        return anatomy.of_stages(anatomy.chosen or ())
     if isinstance(policy, LoraFreeze):
-        return frozenset(filter(is_adapter, layout.trunk))
+        return frozenset(filter(is_adapter, anatomy.trunk))
     if isinstance(policy, PatternFreeze):
-        return _matching(policy.train, layout)
-    found = layout.norms if isinstance(policy, NormFreeze) else layout.biases
+        return _matching(policy.train, anatomy)
+    found = anatomy.norms if isinstance(policy, NormFreeze) else anatomy.biases
     if not found:
         what = "normalisation layers" if isinstance(policy, NormFreeze) else "biases"
         raise InputError(f"freeze={policy.kind}: the trunk has no {what}", "choose another policy, or another cut")
     return found
 
 
-def _must_have(count: int, layout: Layout) -> None:
-    if count > len(layout.stages):
-        listed = ", ".join(layout.stages)
+def _must_have(count: int, anatomy: Anatomy) -> None:
+    if count > len(anatomy.stages):
+        listed = ", ".join(anatomy.stages)
         what = f"freeze.stages={count} is more than the trunk has"
-        raise InputError(what, f"at most {len(layout.stages)}: {listed}")
+        raise InputError(what, f"at most {len(anatomy.stages)}: {listed}")
 
 
-def _matching(patterns: Iterable[str], layout: Layout) -> frozenset[str]:
-    names = [name.removeprefix(TRUNK) for name in layout.trunk]
+def _matching(patterns: Iterable[str], anatomy: Anatomy) -> frozenset[str]:
+    names = [name.removeprefix(TRUNK) for name in anatomy.trunk]
     found: set[str] = set()
     for pattern in patterns:
         try:

@@ -24,15 +24,17 @@ from tlx.config.groups import (
     TrunkFreeze,
 )
 from tlx.errors import InputError
+from tlx.network.anatomy import Anatomy
 from tlx.network.backbone import Preprocessing, create
 from tlx.network.cut import Cut, Trunk
 from tlx.network.depths import Depths, cut_all
+from tlx.network.drop_path import must_drop
 from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
-from tlx.network.layout import Layout
 from tlx.network.lora import attach, merge
 from tlx.network.pool import cut_for
+from tlx.network.trace import forget
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 2  # 1: without head.pool
@@ -44,12 +46,16 @@ class Network(nn.Module):
     def __init__(self, trunk: Trunk | Depths, head: Head, freeze: Freeze) -> None:
         super().__init__()
         # Channels last: 1.3 times as fast for convolutions on a CPU (measured in pairs), the same values elsewhere.
-        self.trunk = trunk.to(memory_format=torch.channels_last)
+        for tensor in (*trunk.parameters(), *trunk.buffers()):
+            if tensor.dim() == 4:  # of five, as lambda layers have them, `to` makes nothing
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        self.trunk = trunk
         self.head = head
         self.freeze = freeze
-        self.layout = Layout(trunk, head)
+        self.anatomy = Anatomy(trunk, head)
         self.trained: frozenset[str] = frozenset()
         self.asleep: list[nn.Module] = []
+        self.register_load_state_dict_post_hook(_forget)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, phase: int = 0) -> None:
@@ -62,7 +68,7 @@ class Network(nn.Module):
 
     def trained_in(self, epoch: int, phase: int = 0) -> frozenset[str]:
         """Name the parameters that train in an epoch of a phase."""
-        return trained(self.freeze, self.layout, epoch, phase)
+        return trained(self.freeze, self.anatomy, epoch, phase)
 
     def train(self, mode: bool = True) -> Network:
         """Set the mode of what is awake; what sleeps stays in eval mode, its BatchNorm statistics and dropout too."""
@@ -93,6 +99,10 @@ class Network(nn.Module):
         return features
 
 
+def _forget(network: nn.Module, _: Any) -> None:
+    forget(network)
+
+
 @dataclass(frozen=True)
 class Surgery:
     """What was done to a backbone: parameter counts, and where its weights came from (None: random)."""
@@ -111,6 +121,7 @@ def build(
     num_classes: int,
     seed: int,
     image_size: int | None = None,
+    drop_path: float = 0.0,
 ) -> tuple[Network, Preprocessing, Surgery]:
     """Assemble a network: create the backbone, cut it, load its weights, add a head, freeze.
 
@@ -119,8 +130,10 @@ def build(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
-        whole = create(backbone, image_size)
+        whole = create(backbone, image_size, drop_path)
     trunk, pool = _cut(head.pool, whole.model, cut, whole.preprocessing.image_size)
+    if drop_path:
+        must_drop(trunk, backbone.name)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
     if isinstance(trunk, Depths):
         trunk.calibrate()

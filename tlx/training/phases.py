@@ -13,14 +13,16 @@ from tlx.data.source import SPLITS
 from tlx.features.bank import Bank, compute
 from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
-from tlx.learner.checkpoints import BEST, LAST, Checkpoints, read_history
+from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history
 from tlx.learner.learner import Learner
+from tlx.learner.metrics import measure
+from tlx.learner.mix import mix_for
 from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.progress import ProgressBar
 from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network
 from tlx.results.console import console
-from tlx.storage import read_tensors
+from tlx.storage import read_tensors, write_tensors
 from tlx.training.lr_range import with_rate
 from tlx.training.recommend import recommend
 from tlx.training.work import Work, solvable
@@ -101,12 +103,13 @@ def fit(
     phase: Phase,
     certificate: Certificate,
     earlier: tuple[Phase, ...] = (),
-    pause: int | None = None,
+    pause: float | None = None,
     resuming: bool | None = None,
-) -> Checkpoints:
+) -> Learner:
     """Train a phase by gradient descent, from its last saved state where there is one.
 
-    ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop after so many epochs.
+    ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop for now after so
+    many epochs, in the middle of one if need be.
     """
     trainer = work.trainer(phase.epochs, varies=len(list(segments(network, phase))) > 1)
     images = work.images(trainer, phase.seed(work.config.seed))
@@ -120,21 +123,38 @@ def fit(
         images.class_weights(),
         certificate,
         phase.seed(work.config.seed),
+        mix_for(work.config.augment, len(work.source.classes)),
     )
     home = work.folder.checkpoints / phase.name
     home.mkdir(parents=True, exist_ok=True)
+    goes_on = work.resuming if resuming is None else resuming
+    state = str(home / LAST) if goes_on and (home / LAST).is_file() else None
+    start = standing(work, network, phase) if phase.index and state is None else None
     past = [row for other in earlier for row in read_history(work.folder.checkpoints / other.name)]
     checkpoints = Checkpoints(
-        home, work.config.callbacks, phase.early_stopping, work.interruption, work.folder.metrics, past, pause
+        home, work.config.callbacks, phase.early_stopping, work.interruption, work.folder.metrics, past, pause, start
     )
     trainer.callbacks.append(checkpoints)  # type: ignore[attr-defined]
     show_progress(work, trainer, checkpoints, phase.name if phase.name != "train" else "")
-    goes_on = work.resuming if resuming is None else resuming
-    state = str(home / LAST) if goes_on and (home / LAST).is_file() else None
     with work.clock.phase("fit"), work.interruption.defer():
-        trainer.fit(learner, datamodule=images, ckpt_path=state)
+        try:
+            trainer.fit(learner, datamodule=images, ckpt_path=state)
+        except Paused:
+            log.info("paused after %s epochs", pause)
     certificate.close()
-    return checkpoints
+    return learner
+
+
+def standing(work: Work, network: Network, phase: Phase) -> Row:
+    """Validate what an earlier phase handed on, as the best so far: a phase never ends worse than it began."""
+    trainer = work.trainer()
+    with work.clock.phase("fit"):
+        logits = predict(trainer, Classifier(network), work.images(trainer).plain_loader("val"))
+    measured = measure(logits, torch.from_numpy(work.source.val.labels), list(work.source.classes))
+    names = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
+    if trainer.is_global_zero:
+        write_tensors(work.folder.checkpoints / phase.name / BEST, network.state_dict())
+    return {"phase": phase.name, "epoch": -1, **{f"val/{name}": measured[name] for name in names}}
 
 
 def classify(work: Work, network: Network) -> Logits:

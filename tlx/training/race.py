@@ -7,11 +7,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
+from torch.nn import functional as F
+
 from tlx.config.groups import RaceInit, ScratchInit
-from tlx.config.roots import TrainConfig
 from tlx.learner.certificate import Certificate
-from tlx.learner.checkpoints import BEST, Row, read_history
+from tlx.learner.checkpoints import BEST, read_history
+from tlx.learner.learner import Learner
 from tlx.learner.plan import Phase, plan
+from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network, Surgery
 from tlx.results.console import console, say
 from tlx.storage import read_tensors
@@ -30,30 +34,41 @@ def race(work: Work, init: RaceInit) -> tuple[Network, Surgery, Outcome, dict[st
     (whole,) = plan(work.config)
     standing = list(ARMS)
     pauses = rungs(whole.epochs, init.share)
+    verdicts: list[dict[str, Any]] = []
     for pause in pauses:
-        for arm in standing:
-            advance(work, arm, whole, pause)
-        verdict = work.decisions.take(f"race/{pause}", partial(_verdict, work, init, final=pause == pauses[-1]))
-        say(console(), "race", _told(verdict))
-        if verdict["falls"] is not None:
-            standing.remove(verdict["falls"])
+        scores = {a: work.decisions.take(f"race/{pause:g}/{a}", partial(score, work, a, whole, pause)) for a in ARMS}
+        verdict = {"epochs": pause, **judge(scores, init.margin, final=pause == pauses[-1])}
+        verdicts.append(work.decisions.take(f"race/{pause:g}", partial(dict, verdict)))
+        say(console(), "race", _told(verdicts[-1]))
+        if verdicts[-1]["falls"] is not None:
+            standing.remove(verdicts[-1]["falls"])
             break
     (winner,) = standing
-    network, surgery, certificate = advance(work, winner, whole, None)
+    network, surgery, certificate, _ = advance(work, winner, whole, None)
     network.load_state_dict(read_tensors(work.folder.checkpoints / winner / BEST))
     rows = certificate.settle()
-    taken = [work.decisions.taken[f"race/{pause}"] for pause in pauses if f"race/{pause}" in work.decisions.taken]
     curves = {arm: read_history(work.folder.checkpoints / arm) for arm in ARMS}
-    record = {"winner": winner, "decisions": taken, "epochs": {a: len(c) for a, c in curves.items()}, "curves": curves}
+    cost = 1 + verdicts[-1]["epochs"] / whole.epochs  # in trainings of one arm
+    record = {"winner": winner, "decisions": verdicts, "cost": cost, "curves": curves}
     return network, surgery, Outcome(classify(work, network), None, rows), record
 
 
-def _verdict(work: Work, init: RaceInit, final: bool) -> dict[str, Any]:
-    histories = {arm: read_history(work.folder.checkpoints / arm) for arm in ARMS}
-    return judge(histories, len(work.source.val.labels), work.config, init.margin, final)
+def score(work: Work, arm: str, whole: Phase, pause: float) -> dict[str, float]:
+    """Train an arm up to a pause; measure it on validation images: mean loss (nats), its standard error, accuracy."""
+    network, _, _, learner = advance(work, arm, whole, pause)
+    trainer = work.trainer()
+    with learner.kept(), work.clock.phase("fit"):
+        logits = predict(trainer, Classifier(network), work.images(trainer).plain_loader("val"))
+    labels = torch.from_numpy(work.source.val.labels)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return {
+        "loss": float(losses.mean()),
+        "standard_error": float(losses.std(correction=0)) / math.sqrt(len(losses)),
+        "accuracy": float((logits.argmax(1) == labels).float().mean()),
+    }
 
 
-def advance(work: Work, arm: str, whole: Phase, pause: int | None) -> tuple[Network, Surgery, Certificate]:
+def advance(work: Work, arm: str, whole: Phase, pause: float | None) -> tuple[Network, Surgery, Certificate, Learner]:
     """Train an arm from its saved state, if any, up to a pause or its end."""
     init = work.config.init
     assert isinstance(init, RaceInit)
@@ -61,42 +76,35 @@ def advance(work: Work, arm: str, whole: Phase, pause: int | None) -> tuple[Netw
     network, _, surgery = assemble(config, work.source)
     certificate = Certificate(network)
     others = tuple(replace(whole, name=other) for other in ARMS if other != arm)
-    fit(work, network, replace(whole, name=arm), certificate, earlier=others, pause=pause, resuming=True)
-    return network, surgery, certificate
+    phase = replace(whole, name=arm)
+    learner = fit(work, network, phase, certificate, earlier=others, pause=pause, resuming=True)
+    return network, surgery, certificate, learner
 
 
-def rungs(epochs: int, share: float) -> list[int]:
-    """Return the pauses: after 1, 2, 4, ... epochs, and at last after a share of all, at least one epoch."""
-    last = max(1, math.floor(share * epochs + 1e-9))
-    return sorted({*(2**k for k in range(last.bit_length()) if 2**k < last), last})
+def rungs(epochs: int, share: float) -> list[float]:
+    """Return the pauses, in epochs: a quarter, a half and the whole of a share of all."""
+    return [share * epochs / part for part in (4, 2, 1)]
 
 
-def judge(
-    histories: dict[str, list[Row]], counted: int, config: TrainConfig, margin: float, final: bool
-) -> dict[str, Any]:
-    """Compare the arms by their best validation metric so far; say which one falls, if any.
+def judge(scores: dict[str, dict[str, float]], margin: float, final: bool) -> dict[str, Any]:
+    """Compare the arms by their validation loss; say which one falls, if any.
 
-    The standard error of the difference takes the metric for the mean of ``counted`` independent images; for the loss,
-    which is no share, there is none, and no arm falls before the last pause.
+    The loss tells finer than the accuracy of the same images. The standard error of the difference takes the losses of
+    both arms for independent, and is too large for losses on the same images: early on, an arm falls only by a lot.
     """
-    monitor = config.callbacks.checkpoint.monitor
-    sign = -1.0 if monitor == "loss" else 1.0
-    best = {arm: max(sign * float(row[f"val/{monitor}"]) for row in rows) for arm, rows in histories.items()}
     first, second = ARMS
-    lead = best[first] - best[second]
-    error = None if monitor == "loss" else math.sqrt(sum(p * (1 - p) for p in best.values()) / counted)
-    decided = final or (error is not None and abs(lead) > margin * error)
-    falls = (second if lead >= 0 else first) if decided else None
+    lead = scores[second]["loss"] - scores[first]["loss"]
+    error = math.hypot(scores[first]["standard_error"], scores[second]["standard_error"])
+    decided = final or abs(lead) > margin * error
     return {
-        "epochs": len(histories[first]),
-        "monitor": monitor,
-        "best": {arm: sign * value for arm, value in best.items()},
+        "loss": {arm: scores[arm]["loss"] for arm in ARMS},
+        "accuracy": {arm: scores[arm]["accuracy"] for arm in ARMS},
         "standard_error": error,
-        "falls": falls,
+        "falls": (second if lead >= 0 else first) if decided else None,
     }
 
 
 def _told(verdict: dict[str, Any]) -> str:
-    scores = ", ".join(f"{arm} {value:.4f}" for arm, value in verdict["best"].items())
+    losses = ", ".join(f"{arm} {value:.4f}" for arm, value in verdict["loss"].items())
     end = f"{verdict['falls']} falls" if verdict["falls"] else "both go on"
-    return f"after {verdict['epochs']} epochs, best validation {verdict['monitor']}: {scores}; {end}"
+    return f"after {verdict['epochs']:.3g} epochs, validation loss {losses} (± {verdict['standard_error']:.4f}): {end}"

@@ -9,14 +9,14 @@ import torch
 from torch.nn import functional as F
 
 from tlx.config.groups import SurgicalFreeze
-from tlx.network.layout import Layout
+from tlx.network.anatomy import Anatomy
 from tlx.network.network import Network
 from tlx.results.console import console, say
 from tlx.training.work import Work
 
 
 def recommend(work: Work, network: Network, policy: SurgicalFreeze) -> None:
-    """Let the network's layout know which stages its policy trains; the choice is kept in the run's decisions."""
+    """Let the network's anatomy know which stages its policy trains; the choice is kept in the run's decisions."""
     trainer = work.trainer()
 
     def find() -> dict[str, Any]:
@@ -27,9 +27,9 @@ def recommend(work: Work, network: Network, policy: SurgicalFreeze) -> None:
         return {"stages": sorted(best), "relative_gradient_norms": norms}
 
     found = work.decisions.take("surgical", find)
-    network.layout.chosen = tuple(found["stages"])
+    network.anatomy.chosen = tuple(found["stages"])
     if trainer.is_global_zero:
-        names = network.layout.stages
+        names = network.anatomy.stages
         listed = ", ".join(f"{n} {v:.2g}" for n, v in zip(names, found["relative_gradient_norms"], strict=True))
         say(console(), "surgical", f"trains {', '.join(names[s] for s in found['stages'])} (gradient/weight: {listed})")
 
@@ -50,13 +50,13 @@ def relative_gradient_norms(network: Network, loader: Any, images: int, device: 
         seen += len(logits)
         if seen >= images:
             break
-    return _by_stage(copy, copy.layout, seen)
+    return _by_stage(copy, copy.anatomy, seen)
 
 
-def _by_stage(network: Network, layout: Layout, seen: int) -> list[float]:
-    gradients, weights = [0.0] * len(layout.stages), [0.0] * len(layout.stages)
+def _by_stage(network: Network, anatomy: Anatomy, seen: int) -> list[float]:
+    gradients, weights = [0.0] * len(anatomy.stages), [0.0] * len(anatomy.stages)
     for name, parameter in network.named_parameters():
-        if (stage := layout.stage.get(name)) is not None and parameter.grad is not None:
+        if (stage := anatomy.stage.get(name)) is not None and parameter.grad is not None:
             gradients[stage] += float((parameter.grad / seen).square().sum())
             weights[stage] += float(parameter.detach().square().sum())
     return [(g / w) ** 0.5 if w else 0.0 for g, w in zip(gradients, weights, strict=True)]

@@ -20,9 +20,11 @@ from tlx.features.profile import Place, Profile, cut_of, index_of, places, probe
 from tlx.learner.plan import plan
 from tlx.learner.progress import ProgressBar
 from tlx.network.cost import multiply_adds
+from tlx.network.cut import Point
 from tlx.network.depths import Depths, open_depths, reached
 from tlx.network.inference import Embedder, predict
 from tlx.network.network import Network
+from tlx.network.trace import evaluating
 from tlx.results import profile as shown
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
@@ -49,13 +51,11 @@ class Survey:
         index = index_of(_place(network), [place for place, _ in self.found])
         if index is None or self.source.train is not source.train:
             return None
-        place, features = self.found[index]
-        size, training = network.trunk.image_size, network.training
+        features = self.found[index][1]
+        size = network.trunk.image_size
         image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            parts = dict(zip([point.name for point in self.depths.points], self.depths.parts(image), strict=True))
-            same = torch.equal(network.eval().embed(image), parts[place.name])
-        network.train(training)
+        with torch.no_grad(), evaluating(network), evaluating(self.depths):
+            same = torch.equal(network.embed(image), self.depths.parts(image)[index])
         return Bank(features, source.train.labels) if same else None
 
 
@@ -148,9 +148,9 @@ def _compared(survey: Survey, work: Work, network: Network, trainer: pl.Trainer)
     with work.clock.phase("profile"):
         own, features = _place(network), None
         if index_of(own, [place for place, _ in survey.found]) is None:
-            names = {point.name for point in network.trunk.points} if isinstance(network.trunk, Depths) else set()
-            columns = [part for place, part in survey.found if place.name in names]
-            if columns and len(columns) == len(names):
+            points = set(network.trunk.points) if isinstance(network.trunk, Depths) else set()
+            columns = [part for p, part in survey.found if Point(p.kind, p.name, p.stage) in points]
+            if columns and len(columns) == len(points):
                 features = np.hstack(columns)  # all depths at once: they are known already
             else:
                 images = image_module(work.config, survey.source, work.preprocessing, trainer)

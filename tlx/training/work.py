@@ -73,6 +73,9 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
     """
     assert not isinstance(config.cut, AutoCut), "cut=auto becomes a concrete cut before anything is built"
     init: PretrainedInit | ScratchInit = config.init
+    if config.regularizer.l2_sp and isinstance(init, ScratchInit | RaceInit):
+        what = f"regularizer.l2_sp pulls towards pretrained weights, and init={init.kind} trains random ones"
+        raise InputError(what, "choose init=pretrained, or set regularizer.l2_sp=0")
     if isinstance(config.init, RaceInit):
         if not isinstance(config.freeze, NoFreeze):
             what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
@@ -87,11 +90,12 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
         num_classes=len(source.classes),
         seed=config.seed,
         image_size=config.data.image_size,
+        drop_path=config.regularizer.drop_path,
     )
 
 
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
     """Whether a phase is solved on features computed once: it trains a linear head alone, features wanted."""
-    head = frozenset(network.layout.head)
+    head = frozenset(network.anatomy.head)
     alone = all(network.trained_in(epoch, phase.index) == head for epoch in range(phase.epochs))
     return isinstance(config.features, MemoryFeatures) and alone and network.head.solvable

@@ -67,7 +67,7 @@ def inspect(config: TrainConfig) -> None:
 
 def why_unsolved(config: TrainConfig, network: Network) -> str:
     """Say why the solver does not train the head where one might expect it; nothing elsewhere."""
-    alone = any(network.trained_in(0, phase.index) == frozenset(network.layout.head) for phase in plan(config))
+    alone = any(network.trained_in(0, phase.index) == frozenset(network.anatomy.head) for phase in plan(config))
     if isinstance(config.features, MemoryFeatures) and alone and not network.head.solvable:
         return "gradient descent, for the solver takes head=linear and a pooling without parameters"
     return ""
@@ -102,7 +102,7 @@ def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -
 
 def stage_state(config: TrainConfig, network: Network, index: int) -> str:
     """Say from when on a stage trains, and whether all of it does."""
-    mine = network.layout.of_stages([index])
+    mine = network.anatomy.of_stages([index])
     for phase in plan(config):
         for stretch in segments(network, phase):
             if awake_here := mine & stretch.trained:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tlx.config.groups import AutoCut, FolderData, RaceInit
+from tlx.config.groups import AutoCut, FolderData, NoAugment, RaceInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
@@ -123,6 +123,15 @@ def announce(config: TrainConfig, source: Source, network: Network, surgery: Sur
         how = "on features computed once" if solvable(config, network, phase) else f"for {phase.epochs} epochs"
         label = "training" if phase.name == "train" else phase.name
         say(out, label, f"{awake(network, phase)}, {how}")
+        if solvable(config, network, phase) and (idle := _idle(config)):
+            say(out, "", f"{idle} do nothing to features computed once; features=off trains epoch by epoch")
+
+
+def _idle(config: TrainConfig) -> str:
+    """Name the groups that are set to something and act on epochs only."""
+    regularizing = any(value for key, value in vars(config.regularizer).items() if key != "kind")
+    named = {"augment": not isinstance(config.augment, NoAugment), "regularizer": regularizing}
+    return " and ".join(name for name, given in named.items() if given)
 
 
 def _labels(source: Source, split: str) -> torch.Tensor:

@@ -1,0 +1,180 @@
+"""Trace: what a forward pass runs, and what its output depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from tlx.errors import InputError
+
+
+class ImageSizeError(InputError):
+    """An input size that a network cannot take."""
+
+
+class Reader(nn.Module):
+    """Reads a timm model's features before its own pooling."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute the features."""
+        return self.model.forward_features(images)  # type: ignore[operator]
+
+
+def probe(module: nn.Module, image_size: int, seed: int = 0, graph: bool = False) -> torch.Tensor:
+    """Run one random image through a module in eval mode and leave its state as it was.
+
+    With ``graph``, the output knows what it was computed from, for ``connected``.
+
+    Raises:
+        ImageSizeError: The module cannot take this image size.
+    """
+    image = torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(seed))
+    image = image.to(next((p.device for p in module.parameters()), image.device))
+    try:
+        with evaluating(module), torch.set_grad_enabled(graph), _gradients(module, graph):
+            features: torch.Tensor = module(image)
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        what = f"the backbone cannot take images of {image_size} pixels: {reason}"
+        raise ImageSizeError(what, "leave data.image_size=null for its own size") from None
+    return features
+
+
+def forget(module: nn.Module) -> None:
+    """Let a module give up what it keeps of its weights in eval mode: timm's attention biases, indexed once.
+
+    Other weights, or a copy, would meet what was made of the old ones. ``train()`` alone empties that store.
+    """
+    training = {m: m.training for m in module.modules()}
+    module.train()
+    for m, mode in training.items():
+        m.training = mode
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module into eval mode for a while, and leave nothing of that behind."""
+    forget(module)
+    training = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in training.items():
+            m.training = mode
+        forget(module)
+
+
+@contextmanager
+def _gradients(module: nn.Module, on: bool) -> Iterator[None]:
+    """Let every parameter take part in the graph, for a while."""
+    asleep = [p for p in module.parameters() if on and not p.requires_grad and p.is_floating_point()]
+    for parameter in asleep:
+        parameter.requires_grad = True
+    try:
+        yield
+    finally:
+        for parameter in asleep:
+            parameter.requires_grad = False
+
+
+def connected(node: Any) -> set[int]:
+    """Collect the ids of the parameters that an output depends on, given its ``grad_fn``.
+
+    This is what a backward pass would reach; none is run.
+    """
+    found: set[int] = set()
+    seen: set[Any] = set()
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        waiting.extend(before for before, _ in node.next_functions)
+    return found
+
+
+@dataclass
+class Run:
+    """What a module returned when it first ran: the object itself, and its place in the graph (None: not in it)."""
+
+    output: Any = None
+    node: Any = None
+
+
+def record(module: nn.Module, model: nn.Module, image_size: int) -> tuple[dict[str, Run], torch.Tensor, Any]:
+    """Run ``module``, which reads ``model``, with a graph.
+
+    Returns ``model``'s parts that ran, by path, in the order they started; the output; the node of the image.
+    """
+    runs: dict[str, Run] = {}
+    images: list[torch.Tensor] = []
+
+    def start(path: str) -> Any:
+        def hook(_: nn.Module, __: Any) -> None:
+            runs.setdefault(path, Run())
+
+        return hook
+
+    def end(path: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            if runs[path].output is None:  # the node of now: an activation in place would put its own there
+                runs[path] = Run(output, getattr(output, "grad_fn", None))
+
+        return hook
+
+    def seen(_: nn.Module, given: Any) -> Any:
+        images.append(given[0].requires_grad_())
+        return (given[0].clone(),)  # the network may write over its input
+
+    hooks = [module.register_forward_pre_hook(seen)]
+    for path, part in model.named_modules():
+        hooks += [part.register_forward_pre_hook(start(path)), part.register_forward_hook(end(path))] if path else []
+    try:
+        output = probe(module, image_size, graph=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return runs, output, torch.autograd.graph.get_gradient_edge(images[0]).node
+
+
+def unavoidable(output: torch.Tensor, image: Any) -> set[Any]:
+    """Collect the nodes that every way from the image to the output leads through: the main path.
+
+    A node is one exactly if the ways through it are all ways there are. They are counted, in integers without bound:
+    a hundred residual blocks have 2^100.
+    """
+    order: list[Any] = []  # every node behind those it is computed from
+    waiting: list[tuple[Any, bool]] = [(output.grad_fn, False)]
+    seen: set[Any] = set()
+    while waiting:
+        node, done = waiting.pop()
+        if done:
+            order.append(node)
+        elif node is not None and node not in seen:
+            seen.add(node)
+            waiting.append((node, True))
+            waiting.extend((before, False) for before, _ in node.next_functions)
+    up = dict.fromkeys(order, 0)  # ways from the image
+    for node in order:
+        up[node] = 1 if node == image else sum(up[before] for before, _ in node.next_functions if before is not None)
+    down = dict.fromkeys(order, 0)  # ways to the output
+    down[output.grad_fn] = 1
+    for node in reversed(order):
+        for before, _ in node.next_functions:
+            if before is not None:
+                down[before] += down[node]
+    total = up.get(output.grad_fn, 0)
+    return {node for node in order if total and up[node] * down[node] == total}
