@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlx.data.source import FileImages
-from tlx.data.splits import carve, limit
+from tlx.data.splits import carve, limit, sample
 from tlx.errors import InputError
 
 COUNTS = st.lists(st.integers(2, 30), min_size=1, max_size=6)
@@ -54,3 +54,28 @@ def test_purpose_and_seed_change_what_is_taken() -> None:
 def test_a_class_of_one_is_told_with_its_file() -> None:
     with pytest.raises(InputError, match=r"one image only \(1/5.png\)"):
         carve(images([5, 1]), 0.2, 0, "val")
+
+
+@given(COUNTS, st.integers(1, 120), SEEDS)
+def test_a_sample_holds_every_class_in_its_share(counts: list[int], count: int, seed: int) -> None:
+    whole = images(counts)
+    chosen = sample(whole, count, seed)
+    total = sum(counts)
+    assert len(chosen.labels) == min(count, total)
+    got = np.bincount(chosen.labels, minlength=len(counts))
+    if count >= 2 * len(counts):
+        assert (got >= 2).all()
+    if count < total:
+        spare = 2 * len(counts)  # two of each come first
+        assert (np.abs(got - np.array(counts) * count / total) <= spare + 1).all()
+    names = [chosen.name(index) for index in range(len(chosen.labels))]
+    assert len(set(names)) == len(names)
+    assert names == [name for name in whole.paths if name in set(names)]  # in the split's order
+    assert [int(name.split("/")[0]) for name in names] == chosen.labels.tolist()
+
+
+def test_a_sample_is_a_function_of_the_seed_and_all_of_a_small_split() -> None:
+    whole = images([30, 30])
+    names = [[s.name(i) for i in range(10)] for s in (sample(whole, 10, seed) for seed in (0, 0, 1))]
+    assert names[0] == names[1] != names[2]
+    assert sample(whole, 60, 0) is whole

@@ -8,10 +8,10 @@ import timm
 import torch
 from torch import nn
 
-from tlx.config.groups import StageCut, TimmBackbone
+from tlx.config.groups import HeadCut, LayerCut, StageCut, TimmBackbone
 from tlx.network.backbone import create
-from tlx.network.cost import by_stage, multiply_adds
-from tlx.network.cut import cut_at, stages
+from tlx.network.cost import by_point, by_stage, multiply_adds
+from tlx.network.cut import Point, cut_at, stages
 
 
 def test_multiply_adds_of_a_convolution_and_a_layer() -> None:
@@ -54,3 +54,14 @@ def test_counting_leaves_the_mode_as_it_was() -> None:
     assert net.training
     assert not net[1].training
     assert torch.equal(net[1].running_mean, before)
+
+
+def test_points_cost_what_trunks_cut_there_cost() -> None:
+    points = [Point("stage", "stages.0", 0), Point("layer", "stages.2.blocks.0"), Point("head", "head")]
+    found = by_point(create(TimmBackbone(name="test_convnext"), 64).model, points, 64)
+    for point, (parameters, operations) in zip(points, found, strict=True):
+        cuts = {"stage": StageCut(stage=0), "layer": LayerCut(name=point.name), "head": HeadCut()}
+        trunk = cut_at(create(TimmBackbone(name="test_convnext"), 64).model, cuts[point.kind], 64)
+        assert parameters == sum(p.numel() for p in trunk.parameters())
+        assert operations == multiply_adds(trunk, 64)
+    assert found[0] < found[1] < found[2]

@@ -25,9 +25,14 @@ __all__ = [
 
 @dataclass
 class MemoryFeatures:
-    """A wholly frozen trunk computes its features once, kept in memory, and ``solver`` trains the head on them."""
+    """A wholly frozen trunk computes its features once, kept in memory, and ``solver`` trains the head on them.
+
+    Where the whole training freezes the trunk, and there are at most ``profile_up_to`` training images, the depth
+    profile shows how well a linear probe does at every depth of the backbone.
+    """
 
     kind: str = "memory"
+    profile_up_to: int = number(2000, low=0)  # training images; 0: never
 
 
 @dataclass

@@ -8,7 +8,7 @@ from tlx.config import groups as g
 from tlx.config.fields import REQUIRED, choice, number, path
 
 Init = g.PretrainedInit | g.ScratchInit | g.RaceInit
-Cut = g.HeadCut | g.EarlyCut | g.DepthCut | g.StageCut | g.LayerCut
+Cut = g.HeadCut | g.EarlyCut | g.DepthCut | g.StageCut | g.LayerCut | g.AllCut | g.AutoCut
 Head = g.LinearHead | g.MlpHead | g.CosineHead
 Freeze = (
     g.TrunkFreeze

@@ -8,6 +8,8 @@ from typing import Any
 from tlx.config.fields import REQUIRED, choice, number, numbers, path
 
 __all__ = [
+    "AllCut",
+    "AutoCut",
     "CosineHead",
     "DepthCut",
     "EarlyCut",
@@ -119,6 +121,30 @@ class LayerCut:
 def pool() -> Any:
     """Declare how a head pools the trunk's features; ``auto``: as the backbone's own classifier, else the average."""
     return choice("auto", "auto", "avg", "max", "avgmax", "gem", "token", "attention")
+
+
+@dataclass
+class AllCut:
+    """Keep the network up to ``until``, a stage by index or name, or a layer, and read every stage on the way at once.
+
+    By default, a run keeps it as far as its weights reach.
+    """
+
+    kind: str = "all"
+    until: int | str | None = None
+
+
+@dataclass
+class AutoCut:
+    """Cut where cross-validated linear probes on the training images are best.
+
+    A shallower depth is taken where it gets at most ``tolerance`` (a share of the images) fewer right.
+    """
+
+    kind: str = "auto"
+    tolerance: float = number(0.005, low=0, high=1)
+    folds: int = number(5, low=2)
+    images: int = number(2000, low=10)  # at most so many training images decide, stratified
 
 
 @dataclass

@@ -110,6 +110,31 @@ class FileImages:
             raise InputError(f"the image {path} cannot be decoded ({error})", "remove it or replace it") from None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some images of a split, by their indices there."""
+
+    images: Images
+    indices: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels."""
+        return self.images.labels[self.indices]
+
+    def name(self, index: int) -> str:
+        """Return the image's own name."""
+        return self.images.name(int(self.indices[index]))
+
+    def content(self, index: int) -> bytes:
+        """Return the image's own bytes."""
+        return self.images.content(int(self.indices[index]))
+
+    def read(self, index: int) -> Image.Image:
+        """Decode the image."""
+        return self.images.read(int(self.indices[index]))
+
+
 def _decode(path: Path) -> Image.Image:
     with Image.open(path) as image:
         turned = ImageOps.exif_transpose(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tlx.data.source import FileImages
+from tlx.data.source import Chosen, FileImages, Images
 from tlx.errors import InputError
 from tlx.randomness import seed_for
 
@@ -35,7 +35,17 @@ def limit(images: FileImages, per_class: int | None, seed: int) -> FileImages:
     return _pick(images, np.sort(np.concatenate(kept)))
 
 
-def _by_class(images: FileImages, seed: int, purpose: str) -> list[tuple[int, np.ndarray]]:
+def sample(images: Images, count: int, seed: int) -> Images:
+    """Choose at most ``count`` images, every class in its share, two of each wherever ``count`` allows that."""
+    if len(images.labels) <= count:
+        return images
+    place = np.empty(len(images.labels))  # of an image in its class, as a share of it
+    for _, members in _by_class(images, seed, "sample"):
+        place[members] = np.where(np.arange(len(members)) < 2, 0.0, (np.arange(len(members)) + 0.5) / len(members))
+    return Chosen(images, np.sort(np.argsort(place, kind="stable")[:count]))
+
+
+def _by_class(images: Images, seed: int, purpose: str) -> list[tuple[int, np.ndarray]]:
     groups = []
     for label in np.unique(images.labels):
         members = np.flatnonzero(images.labels == label)

@@ -12,6 +12,7 @@ from torch import nn
 from tlx.config.groups import LayerCut, StageCut
 from tlx.errors import InputError
 from tlx.network.cut import Trunk, cut_at, layers, stages
+from tlx.network.depths import Depths
 
 TRUNK = "trunk.model."
 HEAD = "head."
@@ -24,7 +25,7 @@ class Anatomy:
     Computed from the trunk when first asked for, and kept: it does not change while the network trains.
     """
 
-    def __init__(self, trunk: Trunk, head: nn.Module) -> None:
+    def __init__(self, trunk: Trunk | Depths, head: nn.Module) -> None:
         self._trunk = trunk
         self.trunk = tuple(TRUNK + name for name, _ in trunk.model.named_parameters())
         self.head = tuple(HEAD + name for name, _ in head.named_parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -9,9 +10,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tlx.config.groups import StageCut
+from tlx.config.groups import HeadCut, LayerCut, StageCut
 from tlx.errors import InputError
-from tlx.network.cut import Stage, cut_at, probe, stages
+from tlx.network.cut import Point, Stage, cut_at, probe, stages
 from tlx.network.trace import forget
 
 
@@ -75,3 +76,15 @@ def _by_stage(model: nn.Module, image_size: int) -> list[StageCost]:
         size = sum(p.numel() for p in trunk.parameters())
         costs.append(StageCost(stage, trunk.shape, size, multiply_adds(trunk, image_size)))
     return costs
+
+
+def by_point(model: nn.Module, points: Sequence[Point], image_size: int) -> list[tuple[int, int]]:
+    """Measure parameters and multiply-adds from the input to each point of a whole model (without its classifier)."""
+    stage = {cost.stage.index: (cost.parameters, cost.multiply_adds) for cost in by_stage(model, image_size)}
+    return [_at(model, point, image_size) if point.stage is None else stage[point.stage] for point in points]
+
+
+def _at(model: nn.Module, point: Point, image_size: int) -> tuple[int, int]:
+    cut = HeadCut() if point.kind == "head" else LayerCut(name=point.name)
+    trunk = cut_at(deepcopy(model), cut, image_size)
+    return sum(p.numel() for p in trunk.parameters()), multiply_adds(trunk, image_size)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tlx.errors import InputError
 from tlx.network.cut import Trunk, probe
+from tlx.network.depths import Depths
 
 
-def must_drop(trunk: Trunk, name: str) -> None:
+def must_drop(trunk: Trunk | Depths, name: str) -> None:
     """Check that a forward pass of the trunk runs a block that is left out at times.
 
     A block without a shortcut has its drop path as well and never runs it: a pass tells, a list of modules does not.

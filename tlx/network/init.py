@@ -33,12 +33,25 @@ def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedIn
     Raises:
         InputError: No file, no hub, a file that is damaged, of another architecture, or that lacks kept weights.
     """
+    source, found = _read(model, backbone, init)
+    assign(model, found, str(source))
+    return source
+
+
+def lacking(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> list[str]:
+    """Name the tensors of a whole ``model`` that its weights file does not hold, or holds in another shape."""
+    _, found = _read(model, backbone, init)
+    wanted = model.state_dict()
+    missing = _unfit(wanted, found)
+    return missing and min(missing, _unfit(wanted, _adapted(model, found)), key=len)
+
+
+def _read(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> tuple[Path, dict[str, torch.Tensor]]:
     source = locate(model, backbone, init)
     found = read_tensors(source)
     if init.run is not None:
         found = {n.removeprefix(OF_A_RUN): tensor for n, tensor in found.items() if n.startswith(OF_A_RUN)}
-    assign(model, found, str(source))
-    return source
+    return source, found
 
 
 def locate(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:

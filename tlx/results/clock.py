@@ -12,7 +12,8 @@ class Clock:
 
     def __init__(self, started: float, imports: float) -> None:
         self.started = started
-        self.seconds = {"imports": imports, "data": 0.0, "features": 0.0, "fit": 0.0, "evaluate": 0.0, "report": 0.0}
+        phases = ("data", "profile", "features", "fit", "evaluate", "report")
+        self.seconds = {"imports": imports, **dict.fromkeys(phases, 0.0)}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

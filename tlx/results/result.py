@@ -43,7 +43,7 @@ def required() -> dict[str, Any]:
         "metrics": {split: dict.fromkeys(METRICS) for split in ("train", "val", "test")},
         "parameters": dict.fromkeys(("kept", "dropped", "trained", "frozen")),
         "frozen_unchanged": None,
-        "seconds": dict.fromkeys(("total", "imports", "data", "features", "fit", "evaluate", "report")),
+        "seconds": dict.fromkeys(("total", "imports", "data", "profile", "features", "fit", "evaluate", "report")),
         "images": dict.fromkeys(("train", "val", "test")),
         "fingerprints": dict.fromkeys(("data", "weights", "model", "test")),
         **dict.fromkeys(("versions", "command", "run_dir", "format")),

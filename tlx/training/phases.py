@@ -10,7 +10,7 @@ import torch
 
 from tlx.config.groups import SurgicalFreeze
 from tlx.data.source import SPLITS
-from tlx.features.bank import compute
+from tlx.features.bank import Bank, compute
 from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history
@@ -41,10 +41,11 @@ class Outcome:
     certificate: list[dict[str, Any]]
 
 
-def train_phases(work: Work, network: Network) -> Outcome:
+def train_phases(work: Work, network: Network, known: Bank | None = None) -> Outcome:
     """Train a network as its policy's plan says, in place; test images come last.
 
-    A resumed run goes on in the phase that its last saved state belongs to.
+    A resumed run goes on in the phase that its last saved state belongs to. ``known``: what the untrained trunk makes
+    of the training images, where somebody has computed that already.
     """
     phases = plan(work.config)
     certificate = Certificate(network)
@@ -56,7 +57,8 @@ def train_phases(work: Work, network: Network) -> Outcome:
         if isinstance(work.config.freeze, SurgicalFreeze) and phase.index:
             recommend(work, network, work.config.freeze)
         if solvable(work.config, network, phase):
-            logits = solve_head(work, network, phase, certificate, last=phase is phases[-1])
+            ready = known if phase.index == 0 else None
+            logits = solve_head(work, network, phase, certificate, last=phase is phases[-1], ready=ready)
         else:
             fit(work, network, phase, certificate, earlier=phases[: phase.index])
             network.load_state_dict(read_tensors(work.folder.checkpoints / phase.name / BEST))
@@ -65,14 +67,20 @@ def train_phases(work: Work, network: Network) -> Outcome:
     return Outcome(logits or classify(work, network), solver, rows)
 
 
-def solve_head(work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool) -> Logits:
-    """Compute features once and solve the head on them; test features come after the head is settled."""
+def solve_head(
+    work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool, ready: Bank | None = None
+) -> Logits:
+    """Compute features once and solve the head on them; test features come after the head is settled.
+
+    ``ready``: the training images' features, where they are there already.
+    """
     trainer = work.trainer()
     images = work.images(trainer)
     show_progress(work, trainer)
     certificate.enter(phase.index, phase.name, 0)
     with work.clock.phase("features"):
-        banks = {split: compute(network, images, trainer, split) for split in ("train", "val")}
+        banks = {"train": ready or compute(network, images, trainer, "train")}
+        banks["val"] = compute(network, images, trainer, "val")
     with work.clock.phase("fit"):
         weights = images.class_weights(solving=True)
         solution = solve(banks["train"], banks["val"], len(work.source.classes), work.config.solver, weights)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import MemoryFeatures, NoFreeze, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import AutoCut, MemoryFeatures, NoFreeze, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
 from tlx.data.source import Source
@@ -43,19 +43,26 @@ class Work:
 
     def images(self, trainer: pl.Trainer, seed: int | None = None) -> ImageModule:
         """Prepare the images as the backbone wants them, in the order of ``seed``."""
-        data = self.config.data
-        if len(self.source.train.labels) < 2 * trainer.world_size:
-            raise InputError(f"{len(self.source.train.labels)} training images are too few", "give two a process")
-        return ImageModule(
-            self.source,
-            Prepare(**asdict(self.preprocessing)),
-            self.config.augment,
-            data.batch_size,
-            data.workers,
-            data.balance,
-            self.config.seed if seed is None else seed,
-            place=(trainer.global_rank, trainer.world_size),
-        )
+        return image_module(self.config, self.source, self.preprocessing, trainer, seed)
+
+
+def image_module(
+    config: TrainConfig, source: Source, preprocessing: Preprocessing, trainer: pl.Trainer, seed: int | None = None
+) -> ImageModule:
+    """Prepare a source's images as the backbone wants them, in the order of ``seed`` (by default the config's)."""
+    data = config.data
+    if len(source.train.labels) < 2 * trainer.world_size:
+        raise InputError(f"{len(source.train.labels)} training images are too few", "give two a process")
+    return ImageModule(
+        source,
+        Prepare(**asdict(preprocessing)),
+        config.augment,
+        data.batch_size,
+        data.workers,
+        data.balance,
+        config.seed if seed is None else seed,
+        place=(trainer.global_rank, trainer.world_size),
+    )
 
 
 def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessing, Surgery]:
@@ -64,6 +71,7 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
     Raises:
         InputError: Whatever is wrong with a part of it; a race that leaves anything frozen.
     """
+    assert not isinstance(config.cut, AutoCut), "cut=auto becomes a concrete cut before anything is built"
     init: PretrainedInit | ScratchInit = config.init
     if config.regularizer.l2_sp and isinstance(init, ScratchInit | RaceInit):
         what = f"regularizer.l2_sp pulls towards pretrained weights, and init={init.kind} trains random ones"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,16 @@ from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.learner.optimization import parameter_groups
 from tlx.learner.plan import Phase, awake, plan, segments
+from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import StageCost, by_stage, multiply_adds
 from tlx.network.cut import layers
 from tlx.network.network import Network
+from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say
+from tlx.results.decisions import Decisions
+from tlx.training.survey import settle_cut
 from tlx.training.work import assemble, solvable
 from tlx.verbs.train import announce
 
@@ -28,11 +33,15 @@ from tlx.verbs.train import announce
 def inspect(config: TrainConfig) -> None:
     """Print the stages, what is kept, frozen, trained and new, the cost of a pass, and every valid cut.
 
+    With ``cut=auto``, the depth profile of the training images is computed first, for it decides.
+
     Raises:
         InputError: Whatever ``train`` would refuse.
     """
     out = console()
     source = open_source(config.data, config.seed)
+    trainer = make_trainer(config.trainer)
+    config, _ = settle_cut(config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0))
     network, preprocessing, surgery = assemble(config, source)
     announce(config, source, network, surgery)
     whole = create(config.backbone, config.data.image_size).model
@@ -76,7 +85,7 @@ def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -
     point = network.trunk.point
     for cost in costs:
         stays = point.kind == "head" or cost.parameters <= kept
-        begun = point.kind == "layer" and not stays and point.name.startswith(f"{cost.stage.name}.")
+        begun = point.kind in ("layer", "all") and not stays and point.name.startswith(f"{cost.stage.name}.")
         state = stage_state(config, network, cost.stage.index)
         fate = f"kept, {state}" if stays else (f"cut inside, at {point.name}" if begun else "cut away")
         style = "cyan" if stays and state == "frozen" else "green" if stays else "yellow" if begun else "dim"
@@ -164,7 +173,11 @@ def _groups(network: Network, phase: Phase) -> list[dict[str, Any]]:
 
 def _cuts(out: Console, names: list[str]) -> None:
     out.print()
-    say(out, "cuts", "cut=head; cut=early and cut=depth with cut.keep=SHARE; cut=stage cut.stage=INDEX (or name);")
+    say(
+        out,
+        "cuts",
+        "cut=head; cut=auto; cut=all; cut=early and cut=depth with cut.keep=SHARE; cut=stage cut.stage=INDEX (or name);",
+    )
     say(out, "", "cut=layer cut.name= one of")
     out.print(
         Padding(Text(", ".join(names) or "none: there is no single path from the image to the features"), (0, 0, 0, 10))

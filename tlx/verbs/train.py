@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tlx.config.groups import FolderData, NoAugment, RaceInit
+from tlx.config.groups import AutoCut, FolderData, NoAugment, RaceInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
@@ -18,6 +18,7 @@ from tlx.learner.trainer import make_trainer
 from tlx.network import freeze
 from tlx.network import network as networks
 from tlx.network.network import Network, Surgery
+from tlx.results import profile as profiles
 from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say, summary
 from tlx.results.decisions import Decisions
@@ -26,6 +27,7 @@ from tlx.results.run_folder import RunFolder
 from tlx.storage import write_json
 from tlx.training.phases import train_phases
 from tlx.training.race import race
+from tlx.training.survey import settle_cut, side_profile
 from tlx.training.work import Work, assemble, solvable
 
 
@@ -41,18 +43,22 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         with clock.phase("data"):
             source = open_source(config.data, config.seed)
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
-        network, preprocessing, surgery = assemble(config, source)
         trainer = make_trainer(config.trainer, folder.path)
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
+        asked = config
+        config, survey = settle_cut(config, source, trainer, decisions, clock)
+        network, preprocessing, surgery = assemble(config, source)
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming)
         if trainer.is_global_zero:
             announce(config, source, network, surgery)
 
         started, raced = freeze.combined(freeze.fingerprint(network.trunk.state_dict())), None
+        profile, aside = side_profile(work, network)
+        survey = survey or aside
         if isinstance(config.init, RaceInit):
             network, surgery, outcome, raced = race(work, config.init)
         else:
-            outcome = train_phases(work, network)
+            outcome = train_phases(work, network, survey.bank(network, source) if survey else None)
 
         with clock.phase("evaluate"):
             metrics = {s: measure(outcome.logits[s], _labels(source, s), list(source.classes)) for s in SPLITS}
@@ -61,15 +67,18 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         with clock.phase("report"):
             final = networks.finished(network)
             networks.save(folder.model, final, config.backbone, config.head, preprocessing, list(source.classes))
+            if profile is not None:
+                profiles.write(folder.path, profile, len(source.classes))
         result = compose(
-            config,
+            asked,
             source.classes,
             metrics=metrics,
             parameters=networks.counts(network, surgery),
             surgery={**networks.described(network, surgery), "trained": awake(network, plan(config)[-1])},
             solver=outcome.solver,
             race=raced,
-            decisions=decisions.taken,
+            decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
+            profile=profile,
             certificate=outcome.certificate,
             frozen_unchanged=True,  # the certificate would have ended the run
             images={split: len(source.split(split).labels) for split in SPLITS},
@@ -85,6 +94,10 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             config=folder.read_config(),
         )
         write_json(folder.result, result)
+        if profile is not None:
+            if not isinstance(asked.cut, AutoCut):  # whose profile stands above the training
+                profiles.show(out, profile)
+            say(out, "profile", profiles.sentence(profile))
         summary(out, result)
     return result
 

@@ -1,0 +1,115 @@
+"""Probes: cross-validated on the images they are given, each judged by heads that had not seen it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from tlx.config.groups import LbfgsSolver
+from tlx.features import probe
+from tlx.features.bank import Bank
+from tlx.features.probe import cross_validate, deal
+from tlx.features.solver import solve
+
+
+def clusters(count: int, dims: int, classes: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % classes).astype(np.int64)
+    centres = np.random.default_rng(99).normal(size=(classes, dims))
+    scale = np.random.default_rng(98).uniform(0.01, 50, dims)
+    return ((centres[labels] + spread * rng.normal(size=(count, dims))) * scale + 7).astype(np.float32), labels
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 7), st.integers(0, 9))
+def test_folds_are_stratified_even_and_complete(labels: list[int], folds: int, seed: int) -> None:
+    y = np.array(labels)
+    fold = deal(y, folds, seed)
+    counts = np.bincount(y)
+    single = np.isin(y, np.flatnonzero(counts == 1))
+    assert ((fold == -1) == single).all()  # the only image of its class is never held out
+    assert fold.max() < min(folds, counts.max())
+    for label in np.flatnonzero(counts > 1):
+        held = np.bincount(fold[y == label], minlength=min(folds, counts.max()))
+        assert held.max() - held.min() <= 1
+        assert held.max() < counts[label]  # something of the class is left to learn from
+    sizes = np.bincount(fold[fold >= 0], minlength=min(folds, counts.max()))
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_folds_are_a_function_of_the_seed() -> None:
+    labels = np.arange(60) % 3
+    assert (deal(labels, 5, 1) == deal(labels, 5, 1)).all()
+    assert (deal(labels, 5, 1) != deal(labels, 5, 2)).any()
+    assert len(set(deal(labels, 5, 1))) == 5
+    assert len(set(deal(np.array([0, 0, 0, 1, 1, 2]), 5, 0)) - {-1}) == 3  # the largest class has three
+
+
+def reference(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, strength: float) -> np.ndarray:
+    """Say which images scikit-learn gets right, solved to convergence a fold."""
+    x = (features - features.mean(0)) / features.std(0)
+    correct = np.zeros(len(labels), bool)
+    for held in range(fold.max() + 1):
+        train = fold != held
+        count = train.sum() / (2 if labels.max() == 1 else 1)
+        model = LogisticRegression(C=1 / (strength * count), max_iter=5000, tol=1e-6).fit(x[train], labels[train])
+        correct[~train] = model.predict(x[~train]) == labels[~train]
+    return correct
+
+
+@pytest.mark.parametrize(("count", "dims", "classes"), [(120, 6, 3), (60, 200, 3), (90, 30, 2), (200, 16, 10)])
+def test_a_probe_is_regularised_logistic_regression(
+    count: int, dims: int, classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, labels = clusters(count, dims, classes, spread=2.0)
+    fold = deal(labels, 5, 0)
+    for strength in (1.0, 0.1, 0.01):
+        monkeypatch.setattr(probe, "STRENGTHS", (1.0, 0.1, 0.01)[: (1.0, 0.1, 0.01).index(strength) + 1][-1:])
+        expected = reference(features, labels, fold, strength)
+        got = cross_validate(features, labels, fold)
+        assert got.strength == strength
+        assert (got.correct == expected).mean() >= 0.97
+    # Negative control: another strength is another probe.
+    other = reference(features, labels, fold, 300.0)
+    assert (other != expected).mean() > 0.03 or dims > count
+
+
+def test_the_strength_is_the_one_that_gets_most_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = clusters(150, 40, 3, spread=4.0)
+    fold = deal(labels, 5, 0)
+    found = cross_validate(features, labels, fold)
+    alone = {}
+    for strength in probe.STRENGTHS:
+        monkeypatch.setattr(probe, "STRENGTHS", (strength,))
+        alone[strength] = cross_validate(features, labels, fold).correct.mean()
+    assert found.correct.mean() == pytest.approx(max(alone.values()), abs=0.03)
+    assert len(set(alone.values())) > 1  # the question was there
+
+
+def test_no_image_is_judged_by_what_learned_it() -> None:
+    """Labels that nothing tells: a head that had seen them would get all right, as the solver here does."""
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(80, 300)).astype(np.float32), np.arange(80) % 2
+    assert cross_validate(features, labels, deal(labels, 5, 0)).correct.mean() < 0.7
+    bank = Bank(features, labels)
+    seen = solve(bank, bank, 2, LbfgsSolver(strengths=[1e-4]), None)
+    assert ((features @ seen.weight.T + seen.bias).argmax(1) == labels).mean() == 1.0
+
+
+def test_an_image_that_is_never_held_out_is_learned_from_and_not_judged() -> None:
+    features, labels = clusters(40, 5, 2, spread=0.1)
+    features = np.vstack([features, features[:1] * 3]).astype(np.float32)
+    labels = np.append(labels, 2)
+    fold = deal(labels, 5, 0)
+    found = cross_validate(features, labels, fold)
+    assert fold[-1] == -1
+    assert not found.correct[-1]
+    assert found.correct[:-1].all()
+
+
+def test_features_that_never_vary_leave_chance() -> None:
+    labels = np.arange(40) % 4
+    found = cross_validate(np.full((40, 3), 5.0, np.float32), labels, deal(labels, 5, 0))
+    assert found.correct.mean() <= 0.3
