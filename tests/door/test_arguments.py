@@ -146,3 +146,19 @@ def test_mappings_take_new_keys() -> None:
     assert prepare("train", ["backbone.kwargs={pad_type: same}"]) == ["++backbone.kwargs={pad_type: same}"]
     assert prepare("train", ["+backbone.kwargs.x=1"]) == ["+backbone.kwargs.x=1"]
     assert prepare("train", ["backbone.name=x"]) == ["backbone.name=x"]
+
+
+@pytest.mark.parametrize(
+    ("words", "ready"),
+    [
+        (["-m", "freeze=lp_ft,gradual", "freeze.every=2"], ["freeze=lp_ft,gradual", "freeze.every=choice(2)"]),
+        (["-m", "freeze=a,b", "freeze.train=[x, y]"], ["freeze=a,b", "freeze.train=choice([x, y])"]),
+        (["-m", "freeze=a,b", "freeze.every=1,2"], ["freeze=a,b", "freeze.every=1,2"]),
+        (["-m", "freeze=a,b", "freeze.every=range(1,3)"], ["freeze=a,b", "freeze.every=range(1,3)"]),
+        (["-m", "freeze=a,b", "cut.keep=0.5"], ["freeze=a,b", "cut.keep=0.5"]),
+        (["-m", "case=a,b", "cut.keep=0.5", "seed=1"], ["case=a,b", "cut.keep=choice(0.5)", "seed=1"]),
+        (["freeze=lp_ft", "freeze.every=2"], ["freeze=lp_ft", "freeze.every=2"]),
+    ],
+)
+def test_values_of_a_swept_group_are_set_job_by_job(words: list[str], ready: list[str]) -> None:
+    assert [word for word in prepare("train", words) if word != "-m"] == ready

@@ -145,3 +145,14 @@ def test_nothing_is_left_for_the_next_command(tlx: Callable, training: Callable)
     assert tlx("-m", "case=small_similar", "seed=0,1").code == 4
     assert sweep.started == []
     assert tlx("case=small_similar", "seed=1").code == 0
+
+
+def test_a_swept_groups_own_keys_reach_the_jobs(tlx: Command, tmp_path: Path) -> None:
+    """Hydra alone would apply them to the group's default option, and find no such key."""
+    words = ("-m", "case=small_similar", *TINY, "callbacks.progress=false")
+    sweep = ("freeze=lp_ft,surgical", "freeze.finetune.epochs=1", "freeze.finetune.lr=5e-5", "data.per_class=4")
+    answer = tlx(*words, *sweep, "hydra.sweep.dir=sweep")
+    assert answer.code == 0, answer.err
+    for job in ("0_small_similar", "1_small_similar"):
+        config = json.loads((tmp_path / "sweep" / job / "result.json").read_text())["config"]
+        assert config["freeze"]["finetune"]["lr"] == 5e-5

@@ -14,6 +14,7 @@ from tlx.errors import InputError, nearest
 VERBS = tuple(ROOTS)
 PLAIN = re.compile(r"[\w./@%+-]*/[\w./@%+-]*", re.ASCII)  # paths that Hydra's grammar takes as they are
 NO_TEXT = re.compile(r"null|true|false|nan|[+-]?(inf|[\d.]).*", re.IGNORECASE)  # what it may take for something else
+SWEEP = re.compile(r",|^(choice|range|interval|glob|sort|shuffle)$")  # what is left of a sweep without its brackets
 EXTENDABLE = ("run", "trainer.max_epochs")  # what `resume` takes
 
 
@@ -71,7 +72,26 @@ def prepare(verb: str, words: list[str]) -> list[str]:
             what = f"{name} cannot be changed when a run goes on"
             raise InputError(what, f"start a new run, or extend this one: {EXTENDABLE[1]}=N")
         ready.append(f"{key}={_quoted(value, sweeping) if name in paths else value}")
+    if sweeping:
+        ready = _for_each_job(ready, groups)
     return flags + ready  # its parser loses overrides that stand behind a flag
+
+
+def _for_each_job(words: list[str], groups: list[str]) -> list[str]:
+    """Let values of a swept group be set job by job.
+
+    Hydra applies what is no sweep to the default option first, which need not have that key: it is made a sweep of one.
+    """
+    swept = {group for group in groups for word in words if word.startswith(f"{group}=") and "," in word}
+    if "case" in swept:  # a case chooses options of every group
+        swept = set(groups)
+    ready = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        single = value and not SWEEP.search(re.sub(r"[\[{(].*[\])}]|'[^']*'|\"[^\"]*\"", "", value))
+        alone = "." in key and key.partition(".")[0] in swept and single and not value.startswith("choice(")
+        ready.append(f"{key}=choice({value})" if alone else word)
+    return ready
 
 
 def groups_of(verb: str) -> list[str]:

@@ -173,12 +173,8 @@ def _groups(network: Network, phase: Phase) -> list[dict[str, Any]]:
 
 def _cuts(out: Console, names: list[str]) -> None:
     out.print()
-    say(
-        out,
-        "cuts",
-        "cut=head; cut=auto; cut=all; cut=early and cut=depth with cut.keep=SHARE; cut=stage cut.stage=INDEX (or name);",
-    )
-    say(out, "", "cut=layer cut.name= one of")
+    say(out, "cuts", "cut=head; cut=auto; cut=all; cut=early and cut=depth with cut.keep=SHARE;")
+    say(out, "", "cut=stage cut.stage=INDEX (or name); cut=layer cut.name= one of")
     out.print(
         Padding(Text(", ".join(names) or "none: there is no single path from the image to the features"), (0, 0, 0, 10))
     )
