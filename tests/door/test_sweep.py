@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import TINY
+from tests.interrupting import Command
 from tlx.door import sweep
 from tlx.errors import InputError, Interrupted, MachineError, NumericalError
 from tlx.results.run_folder import RunFolder

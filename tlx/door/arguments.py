@@ -87,7 +87,7 @@ def _for_each_job(words: list[str], groups: list[str]) -> list[str]:
         swept = set(groups)
     ready = []
     for word in words:
-        key, equals, value = word.partition("=")
+        key, _, value = word.partition("=")
         single = value and not SWEEP.search(re.sub(r"[\[{(].*[\])}]|'[^']*'|\"[^\"]*\"", "", value))
         alone = "." in key and key.partition(".")[0] in swept and single and not value.startswith("choice(")
         ready.append(f"{key}=choice({value})" if alone else word)
