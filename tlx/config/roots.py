@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from tlx.config import groups as g
 from tlx.config.fields import REQUIRED, choice, number, path
 
+Backbone = g.TimmBackbone | g.CustomBackbone
 Init = g.PretrainedInit | g.ScratchInit
 Cut = g.HeadCut | g.EarlyCut | g.DepthCut | g.StageCut | g.LayerCut
 Freeze = g.TrunkFreeze | g.NoFreeze
@@ -21,7 +23,7 @@ Schedule = g.CosineSchedule | g.ConstantSchedule
 class TrainConfig:
     """Everything one training takes; ``inspect`` takes the same."""
 
-    backbone: g.TimmBackbone
+    backbone: Backbone
     init: Init
     cut: Cut
     freeze: Freeze
@@ -48,11 +50,20 @@ class PretrainConfig(TrainConfig):
 
 
 @dataclass
+class OwnBackbone:
+    """Whose code a run's custom backbone is. A run folder never says so itself."""
+
+    target: str | None = None
+    kwargs: Any = None  # the same as in training
+
+
+@dataclass
 class EvaluateConfig:
     """Measure a finished run again, on one of its splits or on other images."""
 
     trainer: g.Trainer
     data: AnyData | None = None
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
     run: str = path(required=True)
     split: str = choice("test", "train", "val", "test")
 
@@ -69,6 +80,7 @@ class ResumeConfig:
     """Go on with an interrupted run in its own folder."""
 
     run: str = path(required=True)
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
     trainer: ResumeTrainer = field(default_factory=ResumeTrainer)
 
 
@@ -80,4 +92,4 @@ ROOTS: dict[str, type] = {
     "pretrain": PretrainConfig,
 }
 
-__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "PretrainConfig", "ResumeConfig", "TrainConfig"]
+__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "OwnBackbone", "PretrainConfig", "ResumeConfig", "TrainConfig"]

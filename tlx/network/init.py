@@ -16,7 +16,7 @@ from urllib.request import Request, build_opener
 import torch
 from torch import nn
 
-from tlx.config.groups import PretrainedInit, TimmBackbone
+from tlx.config.groups import CustomBackbone, PretrainedInit, TimmBackbone
 from tlx.errors import InputError, TlxError
 from tlx.storage import read_tensors
 
@@ -24,7 +24,7 @@ HUB_TIMEOUT_S = 5.0  # an unreachable hub is told within ten seconds
 PACKAGE_WEIGHTS = "embedded.safetensors"
 
 
-def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
+def load_pretrained(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> Path:
     """Load pretrained weights into a cut ``model`` in place, and return the file they came from.
 
     Only what the cut kept must be in the file; what the file holds beyond that is ignored.
@@ -37,7 +37,7 @@ def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedIn
     return source
 
 
-def locate(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
+def locate(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> Path:
     """Find the weights file: ``init.file``, else the package, else the hub's cache, else download it."""
     if init.file is not None:
         return Path(init.file)
