@@ -66,7 +66,7 @@ def filled(value: Any) -> Any:
     """Give every required value something."""
     if isinstance(value, Mapping):
         return {key: filled(inner) for key, inner in value.items()}
-    return "0" if value == REQUIRED else value
+    return "1" if value == REQUIRED else value
 
 
 @pytest.mark.parametrize("verb", ROOTS)

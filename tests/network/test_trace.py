@@ -8,7 +8,7 @@ from torch import nn
 
 from tlx.config.groups import TimmBackbone
 from tlx.network.backbone import create
-from tlx.network.trace import ImageSizeError, connected, forget, probe, record, unavoidable
+from tlx.network.trace import ImageSizeError, connected, forget, main_path, probe, record
 
 
 class Block(nn.Module):
@@ -28,7 +28,7 @@ def chain(blocks: int) -> nn.Sequential:
 def test_the_main_path_leads_around_what_a_sum_goes_around(blocks: int) -> None:
     net = chain(blocks)
     runs, output, image = record(net, net, 8)
-    main = unavoidable(output, image)
+    main = main_path(output, image)
     on = {path for path, run in runs.items() if run.node in main}
     assert on == {str(i) for i in range(blocks + 2)}
     assert f"{blocks + 1}.inner" in runs
@@ -45,7 +45,7 @@ def test_a_parameter_is_no_way_from_the_image() -> None:
 
     net = Placed()
     runs, output, image = record(net, net, 8)
-    assert runs["patches"].node in unavoidable(output, image)
+    assert runs["patches"].node in main_path(output, image)
     assert connected(output.grad_fn) >= {id(p) for p in net.parameters()}
     assert id(net.place) not in connected(runs["patches"].node)
 
@@ -57,7 +57,7 @@ def test_an_output_without_a_graph_has_no_main_path() -> None:
 
     net = Blind()
     _, output, image = record(net, net, 8)
-    assert unavoidable(output, image) == set()
+    assert main_path(output, image) == set()
     assert connected(output.grad_fn) == set()
 
 
@@ -73,7 +73,7 @@ def test_a_network_may_write_over_its_input() -> None:
 
     net = Shifted()
     runs, output, image = record(net, net, 8)
-    assert runs["conv"].node in unavoidable(output, image)
+    assert runs["conv"].node in main_path(output, image)
 
 
 def test_a_probe_leaves_modes_and_statistics_as_they_were() -> None:

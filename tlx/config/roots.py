@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from tlx.config import groups as g
 from tlx.config.fields import REQUIRED, choice, number, path
 
+Backbone = g.TimmBackbone | g.CustomBackbone
 Init = g.PretrainedInit | g.ScratchInit | g.RaceInit
 Cut = g.HeadCut | g.EarlyCut | g.DepthCut | g.StageCut | g.LayerCut | g.AllCut | g.AutoCut
 Head = g.LinearHead | g.MlpHead | g.CosineHead
@@ -34,7 +36,7 @@ Schedule = g.CosineSchedule | g.ConstantSchedule
 class TrainConfig:
     """Everything one training takes; ``inspect`` takes the same."""
 
-    backbone: g.TimmBackbone
+    backbone: Backbone
     init: Init
     cut: Cut
     freeze: Freeze
@@ -61,11 +63,20 @@ class PretrainConfig(TrainConfig):
 
 
 @dataclass
+class OwnBackbone:
+    """Whose code a run's custom backbone is. A run folder never says so itself."""
+
+    target: str | None = None
+    kwargs: Any = None  # the same as in training
+
+
+@dataclass
 class EvaluateConfig:
     """Measure a finished run again, on one of its splits or on other images."""
 
     trainer: g.Trainer
     data: AnyData | None = None
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
     run: str = path(required=True)
     split: str = choice("test", "train", "val", "test")
 
@@ -82,6 +93,7 @@ class ResumeConfig:
     """Go on with an interrupted run in its own folder."""
 
     run: str = path(required=True)
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
     trainer: ResumeTrainer = field(default_factory=ResumeTrainer)
 
 
@@ -93,4 +105,4 @@ ROOTS: dict[str, type] = {
     "pretrain": PretrainConfig,
 }
 
-__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "PretrainConfig", "ResumeConfig", "TrainConfig"]
+__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "OwnBackbone", "PretrainConfig", "ResumeConfig", "TrainConfig"]

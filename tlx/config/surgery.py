@@ -11,6 +11,7 @@ __all__ = [
     "AllCut",
     "AutoCut",
     "CosineHead",
+    "CustomBackbone",
     "DepthCut",
     "EarlyCut",
     "HeadCut",
@@ -38,6 +39,33 @@ class TimmBackbone:
     image_size: int | None = number(None, low=1)
     interpolation: str | None = None
     crop: float | None = number(None, above=0, high=1)  # share of the resized image that the centre crop keeps
+
+
+@dataclass
+class CustomBackbone:
+    """A network of the user's own: the dotted name of an ``nn.Module`` class, or of a function that returns a module.
+
+    It is imported as ``python -m`` would; only ever from the command line or a config file, never from a run folder.
+    """
+
+    kind: str = "custom"
+    target: str = REQUIRED
+    kwargs: Any = None  # a mapping, handed to the target
+    image_size: int = number(REQUIRED, low=1)
+    mean: list[float] = numbers(0.485, 0.456, 0.406)
+    std: list[float] = numbers(0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+    crop: float = number(1.0, above=0, high=1)
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        return self.target
+
+    @property
+    def weights(self) -> str:
+        """Where pretrained weights are found: in no place but ``init.file``."""
+        return "none"
 
 
 @dataclass

@@ -71,7 +71,7 @@ def plain_config(config: DictConfig, verb: str) -> dict[str, Any]:
         raise explain(error, verb) from None
     plain: dict[str, Any] = _keep_environment(raw, resolved)
     choice = HydraConfig.get().runtime.choices.get("case")
-    return {"case": choice, **plain} if "backbone" in plain else plain
+    return {"case": choice, **plain} if "cut" in plain else plain
 
 
 def _keep_environment(raw: Any, resolved: Any) -> Any:

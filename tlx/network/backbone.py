@@ -1,4 +1,4 @@
-"""Backbones: timm architectures by name, and how their images are prepared."""
+"""Backbones: timm architectures by name, networks of the user's own, and how their images are prepared."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import timm.models
 import torch
 from torch import nn
 
-from tlx.config.groups import TimmBackbone
+from tlx.config.groups import CustomBackbone, TimmBackbone
 from tlx.errors import InputError, TlxError, nearest
-from tlx.network.points import stages
+from tlx.network.custom import build_custom
+from tlx.network.points import anatomy_of, stages
 from tlx.network.trace import ImageSizeError, probe
 
 # These arguments of timm.create_model would load weights behind the back of `init`.
@@ -46,8 +47,8 @@ class Backbone:
     parameters: int
 
 
-def create(config: TimmBackbone, image_size: int | None = None, drop_path: float = 0.0) -> Backbone:
-    """Create a backbone with random weights.
+def create(config: TimmBackbone | CustomBackbone, image_size: int | None = None, drop_path: float = 0.0) -> Backbone:
+    """Create a backbone with random weights, without its classifier (a network of the user's own loses it when cut).
 
     A backbone with a fixed input size is built for ``image_size`` (pixels) where that differs from its own.
     ``drop_path`` is the probability of leaving out its last block in training.
@@ -55,6 +56,8 @@ def create(config: TimmBackbone, image_size: int | None = None, drop_path: float
     Raises:
         InputError: An unknown name, arguments the backbone does not take, an input size it cannot take.
     """
+    if isinstance(config, CustomBackbone):
+        return _custom(config, image_size or config.image_size)
     kwargs = _checked(config)
     wanted = image_size or config.image_size
     native = _pretrained_cfg(config.name)
@@ -88,6 +91,16 @@ def create(config: TimmBackbone, image_size: int | None = None, drop_path: float
         crop=config.crop or settings["crop_pct"],
     )
     _check_preprocessing(preprocessing)
+    return Backbone(model, preprocessing, parameters)
+
+
+def _custom(config: CustomBackbone, image_size: int) -> Backbone:
+    preprocessing = Preprocessing(image_size, tuple(config.mean), tuple(config.std), config.interpolation, config.crop)
+    _check_preprocessing(preprocessing)
+    model = build_custom(config, image_size)
+    parameters = sum(p.numel() for p in model.parameters())
+    if anatomy_of(model) is None:  # it has timm's methods
+        model.reset_classifier(0)  # type: ignore[operator]
     return Backbone(model, preprocessing, parameters)
 
 

@@ -9,11 +9,12 @@ from torch import nn
 
 from tlx.config.groups import DepthCut, EarlyCut, HeadCut, LayerCut, StageCut
 from tlx.errors import InputError, nearest
+from tlx.network.custom import without_classifier
 from tlx.network.depth import stage_depths, within
 from tlx.network.layers import Reached, end_at, layers, shorten
 from tlx.network.layout import layout_of
-from tlx.network.points import Point, Stage, stages
-from tlx.network.trace import Reader, probe
+from tlx.network.points import Point, Stage, anatomy_of, stages
+from tlx.network.trace import Reader, probe, read
 from tlx.network.unread import drop_unread, same
 
 __all__ = ["Cut", "Point", "Reader", "Stage", "Trunk", "cut_at", "layers", "probe", "resolve", "stages"]
@@ -48,6 +49,8 @@ class Trunk(nn.Module):
         if point.kind == "stage" and len(self.shape) == 3:
             self.layout = "NCHW"  # as timm announces it
         self.width = self.shape[0] if self.layout == "NCHW" else self.shape[-1]
+        # Code that was not written for it may fail on channels last: `x.view(len(x), -1)` does.
+        self.memory_format: torch.memory_format = torch.contiguous_format if anatomy_of(model) else torch.channels_last
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the features at the cut."""
@@ -55,7 +58,7 @@ class Trunk(nn.Module):
             return self.model(images)
         if self.point.kind == "layer":
             try:
-                return self.model.forward_features(images)  # type: ignore[operator]
+                return read(self.model, images)
             except Reached as end:
                 return end.features
         return self.model.forward_intermediates(  # type: ignore[operator]
@@ -70,7 +73,10 @@ def cut_at(model: nn.Module, cut: Cut, image_size: int) -> Trunk:
         InputError: A cut that does not exist, with the valid ones; an input size that the network cannot take.
     """
     point = resolve(model, cut, image_size)
-    ends = point.kind == "layer" and not shorten(model, point.name, image_size)
+    own = anatomy_of(model) is not None
+    if own and point.kind == "head":
+        without_classifier(model)
+    ends = point.kind == "layer" and (own or not shorten(model, point.name, image_size))
     trunk = Trunk(model, point, image_size, ends)
     if point.kind == "stage":
         _prune(trunk)
@@ -114,11 +120,11 @@ def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:
 def _early(model: nn.Module, keep: float, image_size: int) -> Point:
     """Find the last of the early stages. Branches that run side by side are ordered by their depth."""
     known = stages(model)
-    if hasattr(model, "forward_intermediates"):
+    if not anatomy_of(model) and hasattr(model, "forward_intermediates"):
         depths = stage_depths(model, image_size)
         known = sorted(known, key=lambda stage: (depths[stage.index], stage.index))
     last = known[max(1, math.ceil(round(keep * len(known), 9))) - 1]  # 0.28 * 25 is a little more than 7
-    return Point("stage", last.name, last.index)
+    return _at_stage(model, last)
 
 
 def _stage(model: nn.Module, wanted: int | str) -> Point:
@@ -129,4 +135,9 @@ def _stage(model: nn.Module, wanted: int | str) -> Point:
         raise InputError(f"cut.stage={wanted} does not exist", f"one of: {listed}")
     if len(found) > 1:
         raise InputError(f"cut.stage={wanted} means several stages", f"give its index: {listed}")
-    return Point("stage", found[0].name, found[0].index)
+    return _at_stage(model, found[0])
+
+
+def _at_stage(model: nn.Module, stage: Stage) -> Point:
+    """Point at a stage; a network of the user's own is read there as at any layer."""
+    return Point("layer", stage.name) if anatomy_of(model) else Point("stage", stage.name, stage.index)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.config.groups import AllCut, LayerCut, PretrainedInit, ScratchInit, StageCut, TimmBackbone
+from tlx.config.groups import AllCut, CustomBackbone, LayerCut, PretrainedInit, ScratchInit, StageCut, TimmBackbone
 from tlx.errors import InputError, nearest
 from tlx.network.backbone import Backbone, Preprocessing, create
 from tlx.network.cost import by_point
@@ -30,10 +30,12 @@ class Depths(nn.Module):
     """
 
     scale: torch.Tensor
+    memory_format: torch.memory_format
 
     def __init__(self, model: nn.Module, points: Sequence[Point], image_size: int) -> None:
         super().__init__()
         self.model = model
+        self.memory_format = torch.channels_last
         self.points = tuple(points)
         self.point = Point("all", points[-1].name, points[-1].stage)
         self.image_size = image_size
@@ -98,7 +100,10 @@ class _Parts(nn.Module):
 
 
 def open_depths(
-    backbone: TimmBackbone, init: PretrainedInit | ScratchInit, seed: int, image_size: int | None = None
+    backbone: TimmBackbone | CustomBackbone,
+    init: PretrainedInit | ScratchInit,
+    seed: int,
+    image_size: int | None = None,
 ) -> tuple[Depths, list[tuple[int, int]], Preprocessing]:
     """Build a backbone with its weights to read it at every depth that they reach, stages and head.
 
@@ -120,15 +125,19 @@ def open_depths(
     return depths.to(memory_format=torch.channels_last).eval(), costs, whole.preprocessing
 
 
-def reached(backbone: TimmBackbone, init: PretrainedInit | ScratchInit, image_size: int | None = None) -> list[Point]:
+def reached(
+    backbone: TimmBackbone | CustomBackbone, init: PretrainedInit | ScratchInit, image_size: int | None = None
+) -> list[Point]:
     """List where a backbone can be read as far as its weights reach, as ``reach`` does."""
     return _reached(backbone, init, 0, image_size)[1]
 
 
 def _reached(
-    backbone: TimmBackbone, init: PretrainedInit | ScratchInit, seed: int, image_size: int | None
+    backbone: TimmBackbone | CustomBackbone, init: PretrainedInit | ScratchInit, seed: int, image_size: int | None
 ) -> tuple[Backbone, list[Point]]:
     """Create the whole backbone, its weights random, and list where its own weights let it be read."""
+    if isinstance(backbone, CustomBackbone):
+        raise InputError(f"{backbone.name} announces no stages to compare", "choose cut=layer cut.name=... or cut=head")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         whole = create(backbone, image_size)

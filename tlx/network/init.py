@@ -16,7 +16,7 @@ from urllib.request import Request, build_opener
 import torch
 from torch import nn
 
-from tlx.config.groups import PretrainedInit, TimmBackbone
+from tlx.config.groups import CustomBackbone, PretrainedInit, TimmBackbone
 from tlx.errors import InputError, TlxError
 from tlx.storage import read_tensors
 
@@ -25,7 +25,7 @@ PACKAGE_WEIGHTS = "embedded.safetensors"
 OF_A_RUN = "trunk.model."  # what stands before the names of a run's trunk
 
 
-def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
+def load_pretrained(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> Path:
     """Load pretrained weights into a cut ``model`` in place, and return the file they came from.
 
     Only what the cut kept must be in the file; what the file holds beyond that is ignored.
@@ -38,7 +38,7 @@ def load_pretrained(model: nn.Module, backbone: TimmBackbone, init: PretrainedIn
     return source
 
 
-def lacking(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> list[str]:
+def lacking(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> list[str]:
     """Name the tensors of a whole ``model`` that its weights file does not hold, or holds in another shape."""
     _, found = _read(model, backbone, init)
     wanted = model.state_dict()
@@ -46,7 +46,9 @@ def lacking(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> l
     return missing and min(missing, _unfit(wanted, _adapted(model, found)), key=len)
 
 
-def _read(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> tuple[Path, dict[str, torch.Tensor]]:
+def _read(
+    model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit
+) -> tuple[Path, dict[str, torch.Tensor]]:
     source = locate(model, backbone, init)
     found = read_tensors(source)
     if init.run is not None:
@@ -54,7 +56,7 @@ def _read(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> tup
     return source, found
 
 
-def locate(model: nn.Module, backbone: TimmBackbone, init: PretrainedInit) -> Path:
+def locate(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> Path:
     """Find the weights file: ``init.run``, ``init.file``, else the package, the hub's cache, a download."""
     if init.run is not None:
         return Path(init.run).expanduser() / "model" / "weights.safetensors"

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.network.trace import Reader, probe, record, unavoidable
+from tlx.network.points import anatomy_of
+from tlx.network.trace import Reader, main_path, probe, record
 from tlx.network.unread import same
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)
@@ -35,10 +36,10 @@ def layers(model: nn.Module, image_size: int) -> list[str]:
     architecture names itself: the children of sequences, of what announces stages, and of stages that return what
     something inside them returned.
     """
+    if anatomy := anatomy_of(model):
+        return anatomy.layers
     runs, features, image = record(Reader(model), model, image_size)
-    if not isinstance(features, torch.Tensor):
-        return []  # several branches to the end: there is no main path
-    main = unavoidable(features, image)
+    main = main_path(features, image)
     info: Any = model.feature_info
     announced = {stage["module"] for stage in info}
     opened = {name[:i] for name in announced for i, c in enumerate(name) if c == "."}

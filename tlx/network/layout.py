@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import nn
 
 from tlx.errors import InputError
+from tlx.network.points import anatomy_of, stages
 
 
 def layout_of(shape: tuple[int, ...], model: nn.Module, image_size: int) -> tuple[str, int]:
@@ -20,14 +20,14 @@ def layout_of(shape: tuple[int, ...], model: nn.Module, image_size: int) -> tupl
     Raises:
         InputError: Features of any other form.
     """
-    info: Any = getattr(model, "feature_info", None) or []
-    widths = {stage["num_chs"] for stage in info}
+    info = stages(model) if anatomy_of(model) or hasattr(model, "feature_info") else []
+    widths = {stage.channels for stage in info}
     if len(shape) == 1:
         return "vector", 0
     if len(shape) == 2:
         if shape[0] in widths and shape[1] not in widths:
             raise _untold(shape)
-        return "NLC", _prefix(shape[0], model, {math.ceil(image_size / stage["reduction"]) for stage in info})
+        return "NLC", _prefix(shape[0], model, {math.ceil(image_size / stage.reduction) for stage in info})
     if len(shape) != 3:
         raise _untold(shape)
     first, last = shape[1] == shape[2], shape[0] == shape[1]

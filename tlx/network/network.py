@@ -14,6 +14,7 @@ from torch import nn
 from tlx.config.check import check
 from tlx.config.groups import (
     AllCut,
+    CustomBackbone,
     HeadCut,
     LayerCut,
     LoraFreeze,
@@ -26,6 +27,7 @@ from tlx.config.groups import (
 from tlx.errors import InputError
 from tlx.network.anatomy import Anatomy
 from tlx.network.backbone import Backbone, Preprocessing, create, fitting
+from tlx.network.custom import named_by_user
 from tlx.network.cut import Cut, Trunk
 from tlx.network.depths import Depths, cut_all
 from tlx.network.drop_path import must_drop
@@ -48,7 +50,7 @@ class Network(nn.Module):
         # Channels last: 1.3 times as fast for convolutions on a CPU (measured in pairs), the same values elsewhere.
         for tensor in (*trunk.parameters(), *trunk.buffers()):
             if tensor.dim() == 4:  # of five, as lambda layers have them, `to` makes nothing
-                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+                tensor.data = tensor.data.contiguous(memory_format=trunk.memory_format)
         self.trunk = trunk
         self.head = head
         self.freeze = freeze
@@ -95,7 +97,7 @@ class Network(nn.Module):
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         # Without a graph through a frozen trunk, its activations are not kept: less memory, the same gradients.
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.trunk_frozen):
-            features: torch.Tensor = self.trunk(images.contiguous(memory_format=torch.channels_last))
+            features: torch.Tensor = self.trunk(images.contiguous(memory_format=self.trunk.memory_format))
         return features
 
 
@@ -113,7 +115,7 @@ class Surgery:
 
 
 def build(
-    backbone: TimmBackbone,
+    backbone: TimmBackbone | CustomBackbone,
     init: PretrainedInit | ScratchInit,
     cut: Cut | AllCut,
     freeze: Freeze,
@@ -157,14 +159,15 @@ def finished(network: Network) -> Network:
     return copy
 
 
-def _fitted(backbone: TimmBackbone, image_size: int | None, drop_path: float) -> Backbone:
+def _fitted(backbone: TimmBackbone | CustomBackbone, image_size: int | None, drop_path: float) -> Backbone:
     """Create a backbone that takes images of its size; where it does not, name a size that it takes."""
     try:
         whole = create(backbone, image_size, drop_path)
         probe(whole.model, whole.preprocessing.image_size)
     except ImageSizeError as error:
         wanted = image_size or backbone.image_size
-        raise InputError(error.what, fitting(backbone, wanted) if wanted else error.mend) from None
+        mend = fitting(backbone, wanted) if wanted and isinstance(backbone, TimmBackbone) else error.mend
+        raise InputError(error.what, mend) from None
     return whole
 
 
@@ -195,15 +198,27 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def save(
-    folder: Path, network: Network, backbone: TimmBackbone, head: HeadConfig, seen: Preprocessing, classes: list[str]
+    folder: Path,
+    network: Network,
+    backbone: TimmBackbone | CustomBackbone,
+    head: HeadConfig,
+    seen: Preprocessing,
+    classes: list[str],
 ) -> None:
-    """Write ``folder/network.json`` and ``folder/weights.safetensors``: all that rebuilds the network, no code."""
+    """Write ``folder/network.json`` and ``folder/weights.safetensors``: all that rebuilds the network, no code.
+
+    Of a backbone of the user's own only that it is one: its name would be an invitation to run it.
+    """
     folder.mkdir(exist_ok=True)
     write_tensors(folder / "weights.safetensors", network.state_dict())
     point = network.trunk.point
     description = {
         "format": FORMAT,
-        "backbone": {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})},
+        "backbone": (
+            {"kind": backbone.kind}
+            if isinstance(backbone, CustomBackbone)
+            else {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})}
+        ),
         "cut": {"kind": point.kind, "name": point.name, "stage": point.stage},
         "head": {**asdict(head), "pool": network.head.pool.kind},
         "preprocessing": asdict(seen),
@@ -212,25 +227,35 @@ def save(
     write_json(folder / "network.json", description)
 
 
-def load(folder: Path) -> tuple[Network, Preprocessing, list[str]]:
+def load(folder: Path, own: TimmBackbone | CustomBackbone | None = None) -> tuple[Network, Preprocessing, list[str]]:
     """Build a saved network again, all of it frozen but its head, in eval mode.
+
+    What is saved of a backbone of the user's own names no code: ``own`` does.
 
     Raises:
         InputError: A file that is missing, damaged, or does not fit.
     """
     try:
-        return _loaded(folder, read_json(folder / "network.json"))
+        return _loaded(folder, read_json(folder / "network.json"), own)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"the model in {folder} is damaged ({reason})", "restore its files or train again") from None
+        mend = "restore its files or train again"
+        if isinstance(own, CustomBackbone):
+            mend = f"{mend}; or name the backbone.target and backbone.kwargs that it was trained with"
+        raise InputError(f"the model in {folder} is damaged ({reason})", mend) from None
 
 
-def _loaded(folder: Path, plain: Any) -> tuple[Network, Preprocessing, list[str]]:
+def _loaded(
+    folder: Path, plain: Any, own: TimmBackbone | CustomBackbone | None
+) -> tuple[Network, Preprocessing, list[str]]:
     if plain["format"] > FORMAT:
         raise InputError(f"{folder} was written by a newer tlx (format {plain['format']})", "upgrade tlx")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["preprocessing"].items()}
     seen = Preprocessing(**settings)
-    backbone = check({"kind": "timm", **plain["backbone"]}, TimmBackbone, "backbone")
+    if plain["backbone"].get("kind") == CustomBackbone.kind:
+        backbone: TimmBackbone | CustomBackbone = named_by_user(own, folder)
+    else:
+        backbone = check({"kind": "timm", **plain["backbone"]}, TimmBackbone, "backbone")
     model = create(backbone, seen.image_size).model
     at = plain["cut"]
     cuts: Mapping[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,22 @@ import torch
 from torch import nn
 
 from tlx.errors import InputError
+from tlx.network.points import anatomy_of
 
 
 class ImageSizeError(InputError):
     """An input size that a network cannot take."""
 
 
+def read(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Compute a timm model's features before its own pooling; of a network of the user's own, all there is."""
+    if anatomy_of(model):
+        return model(images)
+    return model.forward_features(images)  # type: ignore[operator]
+
+
 class Reader(nn.Module):
-    """Reads a timm model's features before its own pooling."""
+    """Reads a network's features, as ``read`` does."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -26,7 +34,7 @@ class Reader(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the features."""
-        return self.model.forward_features(images)  # type: ignore[operator]
+        return read(self.model, images)
 
 
 def probe(module: nn.Module, image_size: int, seed: int = 0, graph: bool = False) -> torch.Tensor:
@@ -114,7 +122,7 @@ class Run:
     node: Any = None
 
 
-def record(module: nn.Module, model: nn.Module, image_size: int) -> tuple[dict[str, Run], torch.Tensor, Any]:
+def record(module: nn.Module, model: nn.Module, image_size: int) -> tuple[dict[str, Run], Any, Any]:
     """Run ``module``, which reads ``model``, with a graph.
 
     Returns ``model``'s parts that ran, by path, in the order they started; the output; the node of the image.
@@ -150,14 +158,15 @@ def record(module: nn.Module, model: nn.Module, image_size: int) -> tuple[dict[s
     return runs, output, torch.autograd.graph.get_gradient_edge(images[0]).node
 
 
-def unavoidable(output: torch.Tensor, image: Any) -> set[Any]:
-    """Collect the nodes that every way from the image to the output leads through: the main path.
+def main_path(output: Any, image: Any) -> set[Any]:
+    """Collect the nodes that every way from the image to the output leads through.
 
     A node is one exactly if the ways through it are all ways there are. They are counted, in integers without bound:
-    a hundred residual blocks have 2^100.
+    a hundred residual blocks have 2^100. An output of several tensors has the ways to all of them.
     """
+    ends = [tensor.grad_fn for tensor in tensors_in(output) if tensor.grad_fn is not None]
     order: list[Any] = []  # every node behind those it is computed from
-    waiting: list[tuple[Any, bool]] = [(output.grad_fn, False)]
+    waiting: list[tuple[Any, bool]] = [(node, False) for node in ends]
     seen: set[Any] = set()
     while waiting:
         node, done = waiting.pop()
@@ -171,10 +180,23 @@ def unavoidable(output: torch.Tensor, image: Any) -> set[Any]:
     for node in order:
         up[node] = 1 if node == image else sum(up[before] for before, _ in node.next_functions if before is not None)
     down = dict.fromkeys(order, 0)  # ways to the output
-    down[output.grad_fn] = 1
+    for node in ends:
+        down[node] += 1
     for node in reversed(order):
         for before, _ in node.next_functions:
             if before is not None:
                 down[before] += down[node]
-    total = up.get(output.grad_fn, 0)
+    total = sum(up[node] for node in ends)
     return {node for node in order if total and up[node] * down[node] == total}
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors that a network returned, alone or in lists, tuples and mappings."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from tensors_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from tensors_in(inner)

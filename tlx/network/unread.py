@@ -13,6 +13,8 @@ from tlx.errors import InputError
 from tlx.network.trace import connected, probe
 
 Undo = Callable[[], None]
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+PASSES = 24  # that may fail; timm's networks need none of them
 
 
 class Unread(nn.Module):
@@ -48,8 +50,9 @@ def drop_unread(trunk: nn.Module, image_size: int) -> None:
     """Drop, in place, every module and parameter of ``trunk`` that its features do not depend on.
 
     They are what a backward pass from the features would not reach: what never ran, and what ran beside the way to
-    the features. The proof: one more pass returns, bit for bit, what it returned before. What does not stand the
-    proof (a network that computes outside the graph) stays: first what ran, at last everything.
+    the features. The proof: one more pass returns, bit for bit, what it returned before. Where it fails, for the code
+    looks at something that it does not use, or computes outside the graph, halves are tried, of these halves, and so
+    on for at most ``PASSES`` passes; what is left by then stays.
     """
     calls: dict[nn.Module, Call] = {}
     hooks = [m.register_forward_hook(_recorder(calls)) for m in trunk.modules()]
@@ -60,14 +63,19 @@ def drop_unread(trunk: nn.Module, image_size: int) -> None:
             hook.remove()
     read = connected(features.grad_fn)
     features = features.detach()
-    for with_run in (True, False):
-        undo = [drop() for drop in list(_droppable(trunk, read, calls, with_run))]
-        if not undo:
-            return
-        if same(features, trunk, image_size, graph=True):
-            return
+    found = list(_droppable(trunk, read, calls))
+    left = PASSES
+    waiting = [[drop for drop, ran in found if ran is which] for which in (True, False)]  # the last is tried first
+    while waiting and left:
+        drops = waiting.pop()
+        undo = [drop() for drop in drops]
+        if not undo or same(features, trunk, image_size, graph=True):
+            continue
+        left -= 1
         for back in reversed(undo):
             back()
+        if len(drops) > 1:
+            waiting += [drops[len(drops) // 2 :], drops[: len(drops) // 2]]
 
 
 def same(features: torch.Tensor, module: nn.Module, image_size: int, graph: bool = False) -> bool:
@@ -102,9 +110,9 @@ def _recorder(calls: dict[nn.Module, Call]) -> Any:
 
 
 def _droppable(
-    module: nn.Module, read: set[int], calls: dict[nn.Module, Call], with_run: bool
-) -> Iterator[Callable[[], Undo]]:
-    """Yield how to drop the outermost modules, and the loose parameters, of which nothing is read."""
+    module: nn.Module, read: set[int], calls: dict[nn.Module, Call]
+) -> Iterator[tuple[Callable[[], Undo], bool]]:
+    """Yield how to drop the outermost modules, and the loose parameters, of which nothing is read; whether they ran."""
     for name, child in module._modules.items():
         if child is None:
             continue
@@ -112,16 +120,16 @@ def _droppable(
         ran = any(m in calls for m in child.modules())
         call = calls.get(child)
         if state and not state & read:
-            if not ran and not isinstance(child, nn.ModuleList | nn.Sequential):  # may be looped over
-                yield _replacing(module, name, Unread(None, 1))
+            if not ran and not isinstance(child, CONTAINERS):  # which may be looped over, or looked into
+                yield _replacing(module, name, Unread(None, 1)), False
                 continue
-            if with_run and call is not None and call.single:
-                yield _replacing(module, name, Unread(call.shape, call.length))
+            if call is not None and call.single:
+                yield _replacing(module, name, Unread(call.shape, call.length)), True
                 continue
-        yield from _droppable(child, read, calls, with_run)
+        yield from _droppable(child, read, calls)
     for name, parameter in module._parameters.items():
         if parameter is not None and parameter.is_floating_point() and id(parameter) not in read:
-            yield _replacing(module, name, None)
+            yield _replacing(module, name, None), True
 
 
 def _replacing(module: nn.Module, name: str, new: nn.Module | None) -> Callable[[], Undo]:

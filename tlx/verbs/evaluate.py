@@ -32,8 +32,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     folder = RunFolder.open(config.run)
     if not folder.model.is_dir():
         raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
-    settings = saved_config(folder.read_config())
-    network, preprocessing, classes = networks.load(folder.model)
+    settings = saved_config(folder.read_config(), config.backbone)
+    network, preprocessing, classes = networks.load(folder.model, settings.backbone)
     data = config.data or settings.data
     source = open_source(data, settings.seed)
     if unknown := sorted(set(source.classes) - set(classes)):

@@ -8,7 +8,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tlx.config.check import check
-from tlx.config.roots import ResumeConfig, TrainConfig
+from tlx.config.groups import CustomBackbone
+from tlx.config.roots import OwnBackbone, ResumeConfig, TrainConfig
 from tlx.errors import InputError
 from tlx.results.clock import Clock
 from tlx.results.console import console, say, summary
@@ -28,7 +29,7 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     """
     folder = RunFolder.open(config.run)
     plain = folder.read_config()
-    settings = saved_config(plain)
+    settings = saved_config(plain, config.backbone)
     out = console()
     wanted, had = config.trainer.max_epochs, settings.trainer.max_epochs
     if wanted is not None and wanted < had:
@@ -50,7 +51,19 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
         return train(settings, folder, clock, command, resuming=True)
 
 
-def saved_config(plain: dict[str, Any]) -> TrainConfig:
-    """Read a run's saved plain config."""
+def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
+    """Read a run's saved plain config; whose code a custom backbone is, the command line says, never the folder.
+
+    Raises:
+        InputError: A custom backbone without ``own`` to name it, or the reverse.
+    """
     resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
+    backbone = resolved.get("backbone")
+    if isinstance(backbone, dict) and backbone.get("kind") == CustomBackbone.kind:
+        if own.target is None:
+            what = "this run's backbone is a network of your own, and a run folder names no code"
+            raise InputError(what, "name it again: backbone.target=MODULE.CLASS (and backbone.kwargs={...} as before)")
+        resolved["backbone"] = {**backbone, "target": own.target, "kwargs": own.kwargs}
+    elif own.target is not None:
+        raise InputError("backbone.target is for a run with backbone=custom, which this one is not", "leave it out")
     return check({key: value for key, value in resolved.items() if key != "output"}, TrainConfig)
