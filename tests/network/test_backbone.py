@@ -9,9 +9,10 @@ import timm
 import timm.data
 import torch
 
-from tlx.config.groups import TimmBackbone
+from tlx.config.groups import HeadCut, LinearHead, NoFreeze, ScratchInit, TimmBackbone
 from tlx.errors import InputError
-from tlx.network.backbone import create
+from tlx.network import network as networks
+from tlx.network.backbone import create, fitting
 
 
 def test_an_unknown_name_is_answered_with_the_three_nearest() -> None:
@@ -117,3 +118,44 @@ def test_every_preparation_can_be_overridden_and_the_data_has_the_last_word_on_s
 def test_a_preparation_that_cannot_work_is_told(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         create(TimmBackbone(name="test_resnet", **wrong))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("test_vit", 7, 16),  # multiples of the patch
+        ("test_vit", 100, 96),
+        ("convnext_atto", 3, 32),  # of the total stride
+        ("nest_tiny", 100, 96),  # one that timm does not even build
+        ("halonet_h1", 200, 256),  # of the stride and a window
+        ("efficientformer_l1", 96, 224),  # its own, which is the only one
+    ],
+)
+def test_a_size_that_works_is_named_for_one_that_does_not(name: str, wrong: int, right: int) -> None:
+    backbone = TimmBackbone(name=name)
+
+    def build(size: int) -> None:
+        networks.build(backbone, ScratchInit(), HeadCut(), NoFreeze(), LinearHead(), 3, 0, size)
+
+    with pytest.raises(InputError, match=f"; data.image_size={right} works") as caught:
+        build(wrong)
+    assert caught.value.mend == fitting(backbone, wrong)
+    build(right)
+
+
+def test_a_backbone_that_looks_at_its_numbers_is_told_its_own_size() -> None:
+    """On a skeleton nothing can be tried; what is left is what the backbone says of itself."""
+
+    def look(self: Any, x: torch.Tensor) -> torch.Tensor:
+        return x * float(x.sum())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timm.models.resnet.ResNet, "forward", look)
+        assert fitting(TimmBackbone(name="test_resnet"), 2) == "leave data.image_size=null for its own size, 160"
+
+
+def test_a_name_that_timm_has_given_up_is_answered_with_the_new_one() -> None:
+    with pytest.raises(
+        InputError, match=r"no longer has .*'adv_inception_v3'; choose backbone\.name=inception_v3\.tf_adv_in1k"
+    ):
+        create(TimmBackbone(name="adv_inception_v3"))

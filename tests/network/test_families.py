@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from tests.network.families import OTHERS, QUICK, Member
-from tlx.config.groups import LinearHead, NoFreeze, ScratchInit, StageCut, TimmBackbone
+from tlx.config.groups import DepthCut, HeadCut, LinearHead, NoFreeze, ScratchInit, StageCut, TimmBackbone
 from tlx.errors import InputError
 from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import multiply_adds
-from tlx.network.cut import stages
+from tlx.network.cut import Cut, stages
 from tlx.network.depth import stage_depths
+from tlx.network.network import Network
 
 CLASSES = list("abc")
 
@@ -34,7 +35,7 @@ class Proof(NamedTuple):
 
 
 def proofs(member: Member, folder: Path) -> Iterator[Proof]:
-    """Cut a member at each of its stages and assert what holds there."""
+    """Cut a member at each of its stages, at half its depth and behind its last layer, and assert what holds there."""
     backbone = TimmBackbone(name=member.name, kwargs=member.kwargs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -42,33 +43,40 @@ def proofs(member: Member, folder: Path) -> Iterator[Proof]:
     images = torch.randn(2, 3, member.size, member.size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         maps = whole.forward_intermediates(images, intermediates_only=True)  # type: ignore[operator]
+        pooled = whole(images)
     for stage in stages(whole):
-        cut = StageCut(stage=stage.index)
-        network, seen, _ = networks.build(backbone, ScratchInit(), cut, NoFreeze(), LinearHead(), 3, 0, member.size)
-        trunk = network.eval().trunk
-        features = trunk(images)
-        # Not bit for bit: a network computes channels last, the whole model here does not.
-        torch.testing.assert_close(
-            features, maps[stage.index], rtol=1e-3, atol=1e-4 * float(maps[stage.index].abs().max())
-        )
-        assert features.shape[1:] == trunk.shape
+        trunk = proven(backbone, StageCut(stage=stage.index), images, maps[stage.index], folder).trunk
         assert (trunk.layout, trunk.width) == ("NCHW", trunk.shape[0]) == ("NCHW", stage.channels)
-        unread = without_gradient(trunk, features.sum())
-        assert not unread, unread
-
-        network.train()
-        nn.functional.cross_entropy(network(images), torch.tensor([0, 2])).backward()
-        assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
-        networks.save(folder / str(stage.index), network, backbone, LinearHead(), seen, CLASSES)
-        loaded, _, _ = networks.load(folder / str(stage.index))
-        with torch.no_grad():  # as the loaded network has it, whose trunk is frozen
-            assert torch.equal(loaded(images), network.eval()(images))
-        (folder / str(stage.index) / "weights.safetensors").unlink()
-
         kept = {n: p.dim() for n, p in trunk.named_parameters()}
         yield Proof(stage.index, set(kept), {n for n, d in kept.items() if d > 1}, multiply_adds(trunk, member.size))
-    deeper = stage_depths(whole, member.size)
-    assert deeper == sorted(deeper) or side_by_side(whole)
+    depths = stage_depths(whole, member.size)
+    assert depths == sorted(depths) or side_by_side(whole)
+    proven(backbone, HeadCut(), images, pooled, folder)
+    proven(backbone, DepthCut(keep=0.5), images, None, folder)
+
+
+def proven(
+    backbone: TimmBackbone, cut: Cut, images: torch.Tensor, expected: torch.Tensor | None, folder: Path
+) -> Network:
+    """Build a network, and assert that it computes, trains, is saved and read back, all that it holds being used."""
+    size = images.shape[-1]
+    network, seen, _ = networks.build(backbone, ScratchInit(), cut, NoFreeze(), LinearHead(), 3, 0, size)
+    trunk = network.eval().trunk
+    features = trunk(images)
+    assert features.shape[1:] == trunk.shape
+    if expected is not None:  # not bit for bit: a network computes channels last, the whole model does not
+        torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+    unread = without_gradient(trunk, features.sum())
+    assert not unread, unread
+
+    network.train()
+    nn.functional.cross_entropy(network(images), torch.tensor([0, 2])).backward()
+    assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
+    networks.save(folder, network, backbone, LinearHead(), seen, CLASSES)
+    loaded, _, _ = networks.load(folder)
+    with torch.no_grad():  # as the loaded network has it, whose trunk is frozen
+        assert torch.equal(loaded(images), network.eval()(images))
+    return network
 
 
 def without_gradient(module: nn.Module, scalar: torch.Tensor) -> list[str]:
@@ -100,7 +108,7 @@ def must_grow(found: list[Proof]) -> None:
 
 @pytest.mark.parametrize("family", QUICK)
 def test_every_stage_of_a_family(family: str, tmp_path: Path) -> None:
-    must_grow(list(proofs(QUICK[family], tmp_path)))
+    must_grow(list(proofs(QUICK[family], tmp_path / "model")))
 
 
 def test_enough_families_are_in_every_run() -> None:
@@ -118,8 +126,7 @@ def test_every_family_of_timm(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     refused: dict[str, str] = {}
     for family in sorted(members):
         try:
-            (tmp_path / family).mkdir()
-            found = list(proofs(members[family], tmp_path / family))
+            found = list(proofs(members[family], tmp_path / "model"))
             must_grow(found)
             passes[family] = len(found)
         except InputError as error:

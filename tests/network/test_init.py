@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import socket
+import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -263,6 +265,49 @@ def test_position_embeddings_are_resized_from_another_size(tmp_path: Path) -> No
     expected = torch.nn.functional.interpolate(grid, (6, 6), mode="bicubic", antialias=True)
     torch.testing.assert_close(own["pos_embed"][:, 1:], expected.permute(0, 2, 3, 1).reshape(1, 36, 64))
     assert all(torch.equal(t, weights[n]) for n, t in own.items() if n != "pos_embed")
+
+
+# What is resized, where timm knows how: position embeddings, tables of relative positions; of a cut network, too.
+RESIZED = {
+    "vit_small_patch14_reg4_dinov2": ({"embed_dim": 48, "depth": 3, "num_heads": 3}, 70, 98, "pos_embed"),
+    "deit_tiny_distilled_patch16_224": ({"depth": 3}, 64, 96, "pos_embed"),
+    "beit_base_patch16_224": ({"embed_dim": 48, "depth": 3, "num_heads": 3}, 64, 96, "relative_position_bias_table"),
+    "swin_tiny_patch4_window7_224": ({"embed_dim": 24}, 32, 96, "relative_position_bias_table"),
+    "test_maxvit": ({}, 64, 96, "relative_position_bias_table"),
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+@pytest.mark.parametrize("cut", [HeadCut(), StageCut(stage=1)], ids=["head", "stage"])
+def test_positions_are_resized_in_a_whole_network_and_in_a_cut_one(name: str, cut: Any, tmp_path: Path) -> None:
+    kwargs, old, new, resized = RESIZED[name]
+    backbone = TimmBackbone(name=name, kwargs=kwargs)
+    state = create(backbone, old).model.state_dict()
+    torch.manual_seed(1)
+    weights = {n: torch.randn_like(t) if t.is_floating_point() else t + 5 for n, t in state.items()}
+    save_file(weights, tmp_path / "w.safetensors")
+    file = PretrainedInit(file=str(tmp_path / "w.safetensors"))
+    trunk = trunk_of(backbone, cut, new)
+    load_pretrained(trunk.model, backbone, file)
+    own = trunk.model.state_dict()
+    other = {n for n, t in own.items() if t.shape != weights[n].shape}
+    assert other
+    assert all(n.endswith(resized) for n in other)
+    assert all(torch.equal(t, weights[n]) for n, t in own.items() if n not in other)
+    whole = create(backbone, new).model  # what timm itself makes of the file
+    adapt = sys.modules[type(whole).__module__].checkpoint_filter_fn  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adapted = adapt(dict(weights), whole)
+    assert all(torch.equal(own[n], adapted[n]) for n in other)
+
+
+def test_positions_that_timm_does_not_resize_are_told_with_their_shapes(tmp_path: Path) -> None:
+    cait = TimmBackbone(name="cait_xxs24_224", kwargs={"embed_dim": 48, "depth": 3})
+    save_file(create(cait, 64).model.state_dict(), tmp_path / "w.safetensors")
+    told = r"pos_embed \(1 x 16 x 48, wanted 1 x 36 x 48\); .* at the size that it was made for"
+    with pytest.raises(InputError, match=told):
+        load_pretrained(trunk_of(cait, size=96).model, cait, PretrainedInit(file=str(tmp_path / "w.safetensors")))
 
 
 @pytest.mark.usefixtures("no_network")

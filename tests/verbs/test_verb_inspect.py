@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import TINY, Answer, runs_of
 
@@ -65,3 +68,45 @@ def test_inspect_names_the_head_its_pooling_and_why_it_is_not_solved(tlx: Comman
     awake = lines("head=cosine", "freeze=none")
     assert "method" not in awake
     assert awake["training"].endswith("the whole network, for 30 epochs")
+
+
+def test_inspect_says_which_point_a_depth_means(tlx: Command) -> None:
+    answer = tlx("inspect", "case=small_similar", *TINY, "cut=depth", "cut.keep=0.4")
+    assert answer.code == 0, answer.err
+    assert "behind stage layer1" in answer.out
+    assert "cut=depth" in answer.out
+
+
+STAGES = r"0 \(act1\), 1 \(layer1\), 2 \(layer2\), 3 \(layer3\), 4 \(layer4\)"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("cut=stage", "cut.stage=-1"), f"cut.stage=-1 does not exist; one of: {STAGES}"),
+        (("cut=stage", "cut.stage=99"), f"cut.stage=99 does not exist; one of: {STAGES}"),
+        (("cut=stage", "cut.stage=foo"), f"cut.stage=foo does not exist; one of: {STAGES}"),
+        (("cut=stage",), "cut.stage is missing; give it: cut.stage="),
+        (("cut=layer", "cut.name=nope"), "cut.name=nope does not exist; one of: conv1, conv1.0"),
+        (
+            ("cut=layer", "cut.name=layer2.0.conv1"),
+            "cut.name=layer2.0.conv1 is not on the .* main path; .* one of: conv1",
+        ),
+        (("cut=depth", "cut.keep=0"), "cut.keep=0.0 is out of range; it must be above 0 and at most 1"),
+        (("cut=depth", "cut.keep=1.01"), "cut.keep=1.01 is out of range; it must be above 0 and at most 1"),
+        (("cut=depth", "cut.keep=half"), "cut.keep='half' has the wrong type; it takes a number"),
+        (
+            ("backbone.name=test_vit", "data.image_size=100"),
+            "the backbone cannot take images of 100 pixels: .* divisible by patch size .*; data.image_size=96 works",
+        ),
+        (
+            ("backbone.name=jx_nest_tiny",),
+            "timm no longer has a backbone 'jx_nest_tiny'; choose backbone.name=nest_tiny",
+        ),
+    ],
+)
+def test_what_does_not_exist_is_told_with_what_does(tlx: Command, words: tuple[str, ...], told: str) -> None:
+    answer = tlx("inspect", "case=small_similar", *TINY, *words)
+    assert answer.code == 2
+    assert re.search(told, answer.err), answer.err
+    assert "Traceback" not in answer.err

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
 import timm
 import timm.data
 import timm.models
+import torch
 from torch import nn
 
 from tlx.config.groups import TimmBackbone
 from tlx.errors import InputError, TlxError, nearest
+from tlx.network.points import stages
+from tlx.network.trace import ImageSizeError, probe
 
 # These arguments of timm.create_model would load weights behind the back of `init`.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
@@ -69,6 +72,8 @@ def create(config: TimmBackbone, image_size: int | None = None, drop_path: float
         if drop_path and "drop_path_rate" in str(error):
             raise InputError(f"backbone {config.name} takes no drop path", "set regularizer.drop_path=0") from None
         what = f"timm cannot build {config.name} with {kwargs}: {_first_line(error)}"
+        if "img_size" in kwargs and wanted:
+            raise ImageSizeError(what, "check backbone.kwargs and data.image_size") from None
         raise InputError(what, "check backbone.kwargs and data.image_size") from None
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "reset_classifier"):
         raise InputError(f"backbone {config.name} offers no stages", "choose another timm model")
@@ -84,6 +89,27 @@ def create(config: TimmBackbone, image_size: int | None = None, drop_path: float
     )
     _check_preprocessing(preprocessing)
     return Backbone(model, preprocessing, parameters)
+
+
+def fitting(config: TimmBackbone, image_size: int) -> str:
+    """Name the image size nearest to one that does not fit with which the backbone works, found by trying.
+
+    Tried are multiples of its strides, some of them with a window in mind, then its own size; on skeletons without
+    numbers, so that a large network takes no longer than a small one.
+    """
+    with torch.device("meta"):
+        native = create(replace(config, image_size=None))
+        own = native.preprocessing.image_size
+        stride = max((stage.reduction for stage in stages(native.model)), default=1)
+        steps = {stride * factor for factor in (1, 2, 4, 7, 8)}
+        around = {image_size // step * step + step * up for step in steps for up in (0, 1)} - {0, image_size}
+        for size in (*sorted(around, key=lambda size: (abs(size - image_size), size)), own):
+            try:
+                probe(create(config, size).model, size)
+            except InputError:
+                continue
+            return f"data.image_size={size} works"
+    return f"leave data.image_size=null for its own size, {own}"
 
 
 def _checked(config: TimmBackbone) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -153,9 +154,11 @@ def assign(model: nn.Module, found: Mapping[str, torch.Tensor], source: str) -> 
                 f"it begins with {_some(found)}, wanted {_some(wanted)}",
                 "choose the backbone that the file belongs to",
             )
+        told = [f"{n} ({_form(found[n])}, wanted {_form(wanted[n])})" if n in found else n for n in unfit]
+        resized = " at the size that it was made for (data.image_size=null)" if any(n in found for n in unfit) else ""
         raise InputError(
-            f"{source} lacks weights inside what the cut keeps: {_some(unfit)}",
-            "cut earlier (cut=layer cut.name=..., see inspect), or give a complete file",
+            f"{source} lacks weights inside what the cut keeps: {_some(told)}",
+            f"cut earlier (cut=layer cut.name=..., see inspect), or give a complete file{resized}",
         )
     model.load_state_dict({name: found.get(name, tensor) for name, tensor in wanted.items()})
 
@@ -174,10 +177,19 @@ def _adapted(model: nn.Module, found: Mapping[str, torch.Tensor]) -> Mapping[str
     adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if adapt is None:
         return found
-    try:
-        return dict(adapt(dict(found), model))
-    except Exception:  # a filter meets a file it was not written for; the plain comparison names what does not fit
-        return found
+    kept = model.state_dict()
+    for part in (found, {name: tensor for name, tensor in found.items() if name in kept}):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about how timm interpolates: nothing that its caller could mend
+                return dict(adapt(dict(part), model))
+        except Exception:  # a filter meets what the cut took away, or a file that it was not written for
+            continue
+    return found  # the comparison names what does not fit
+
+
+def _form(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "a number"
 
 
 def _some(names: Mapping[str, Any] | list[str]) -> str:

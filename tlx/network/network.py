@@ -25,7 +25,7 @@ from tlx.config.groups import (
 )
 from tlx.errors import InputError
 from tlx.network.anatomy import Anatomy
-from tlx.network.backbone import Preprocessing, create
+from tlx.network.backbone import Backbone, Preprocessing, create, fitting
 from tlx.network.cut import Cut, Trunk
 from tlx.network.depths import Depths, cut_all
 from tlx.network.drop_path import must_drop
@@ -34,7 +34,7 @@ from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.init import load_pretrained
 from tlx.network.lora import attach, merge
 from tlx.network.pool import cut_for
-from tlx.network.trace import forget
+from tlx.network.trace import ImageSizeError, forget, probe
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 2  # 1: without head.pool
@@ -130,7 +130,7 @@ def build(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
-        whole = create(backbone, image_size, drop_path)
+        whole = _fitted(backbone, image_size, drop_path)
     trunk, pool = _cut(head.pool, whole.model, cut, whole.preprocessing.image_size)
     if drop_path:
         must_drop(trunk, backbone.name)
@@ -155,6 +155,17 @@ def finished(network: Network) -> Network:
     copy = deepcopy(network)
     merge(copy.trunk.model)
     return copy
+
+
+def _fitted(backbone: TimmBackbone, image_size: int | None, drop_path: float) -> Backbone:
+    """Create a backbone that takes images of its size; where it does not, name a size that it takes."""
+    try:
+        whole = create(backbone, image_size, drop_path)
+        probe(whole.model, whole.preprocessing.image_size)
+    except ImageSizeError as error:
+        wanted = image_size or backbone.image_size
+        raise InputError(error.what, fitting(backbone, wanted) if wanted else error.mend) from None
+    return whole
 
 
 def counts(network: Network, surgery: Surgery) -> dict[str, int]:

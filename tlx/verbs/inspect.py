@@ -173,6 +173,12 @@ def _groups(network: Network, phase: Phase) -> list[dict[str, Any]]:
 
 def _cuts(out: Console, names: list[str]) -> None:
     out.print()
-    groups = "cut=head; cut=early; cut=all; cut=auto; cut=stage cut.stage=INDEX (or name, as above)"
-    say(out, "cuts", f"{groups}; cut=layer cut.name= one of")
-    out.print(Padding(Text(", ".join(names)), (0, 0, 0, 10)))
+    say(
+        out,
+        "cuts",
+        "cut=head; cut=auto; cut=all; cut=early and cut=depth with cut.keep=SHARE; cut=stage cut.stage=INDEX (or name);",
+    )
+    say(out, "", "cut=layer cut.name= one of")
+    out.print(
+        Padding(Text(", ".join(names) or "none: there is no single path from the image to the features"), (0, 0, 0, 10))
+    )
