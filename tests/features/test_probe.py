@@ -23,28 +23,33 @@ def clusters(count: int, dims: int, classes: int, spread: float, seed: int = 0) 
     return ((centres[labels] + spread * rng.normal(size=(count, dims))) * scale + 7).astype(np.float32), labels
 
 
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 7), st.integers(0, 9))
-def test_folds_are_stratified_even_and_complete(labels: list[int], folds: int, seed: int) -> None:
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(2, 7), st.integers(1, 3), st.integers(0, 9))
+def test_folds_are_stratified_even_and_complete(labels: list[int], folds: int, repeats: int, seed: int) -> None:
     y = np.array(labels)
-    fold = deal(y, folds, seed)
+    dealt = deal(y, folds, repeats, seed)
+    assert dealt.shape == (len(y), repeats)
     counts = np.bincount(y)
     single = np.isin(y, np.flatnonzero(counts == 1))
-    assert ((fold == -1) == single).all()  # the only image of its class is never held out
-    assert fold.max() < min(folds, counts.max())
-    for label in np.flatnonzero(counts > 1):
-        held = np.bincount(fold[y == label], minlength=min(folds, counts.max()))
-        assert held.max() - held.min() <= 1
-        assert held.max() < counts[label]  # something of the class is left to learn from
-    sizes = np.bincount(fold[fold >= 0], minlength=min(folds, counts.max()))
-    assert sizes.max() - sizes.min() <= 1
+    most = min(folds, counts.max())
+    for fold in dealt.T:
+        assert ((fold == -1) == single).all()  # the only image of its class is never held out
+        assert fold.max() < most
+        for label in np.flatnonzero(counts > 1):
+            held = np.bincount(fold[y == label], minlength=most)
+            assert held.max() - held.min() <= 1
+            assert held.max() < counts[label]  # something of the class is left to learn from
+        sizes = np.bincount(fold[fold >= 0], minlength=most)
+        assert sizes.max() - sizes.min() <= 1
 
 
-def test_folds_are_a_function_of_the_seed() -> None:
+def test_folds_are_a_function_of_the_seed_and_the_repeat() -> None:
     labels = np.arange(60) % 3
-    assert (deal(labels, 5, 1) == deal(labels, 5, 1)).all()
-    assert (deal(labels, 5, 1) != deal(labels, 5, 2)).any()
-    assert len(set(deal(labels, 5, 1))) == 5
-    assert len(set(deal(np.array([0, 0, 0, 1, 1, 2]), 5, 0)) - {-1}) == 3  # the largest class has three
+    assert (deal(labels, 5, 2, 1) == deal(labels, 5, 2, 1)).all()
+    assert (deal(labels, 5, 2, 1)[:, :1] == deal(labels, 5, 1, 1)).all()  # more repeats leave the first as it was
+    columns = [deal(labels, 5, 2, seed)[:, repeat] for seed in (1, 2) for repeat in (0, 1)]
+    assert all((one != other).any() for i, one in enumerate(columns) for other in columns[:i])
+    assert len(set(columns[0])) == 5
+    assert len(set(deal(np.array([0, 0, 0, 1, 1, 2]), 5, 1, 0)[:, 0]) - {-1}) == 3  # the largest class has three
 
 
 def reference(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, strength: float) -> np.ndarray:
@@ -64,21 +69,33 @@ def test_a_probe_is_regularised_logistic_regression(
     count: int, dims: int, classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features, labels = clusters(count, dims, classes, spread=2.0)
-    fold = deal(labels, 5, 0)
+    fold = deal(labels, 5, 1, 0)
     for strength in (1.0, 0.1, 0.01):
         monkeypatch.setattr(probe, "STRENGTHS", (1.0, 0.1, 0.01)[: (1.0, 0.1, 0.01).index(strength) + 1][-1:])
-        expected = reference(features, labels, fold, strength)
+        expected = reference(features, labels, fold[:, 0], strength)[:, None]
         got = cross_validate(features, labels, fold)
         assert got.strength == strength
         assert (got.correct == expected).mean() >= 0.97
     # Negative control: another strength is another probe.
-    other = reference(features, labels, fold, 300.0)
+    other = reference(features, labels, fold[:, 0], 300.0)[:, None]
     assert (other != expected).mean() > 0.03 or dims > count
+
+
+def test_repeats_are_cross_validations_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = clusters(90, 12, 3, spread=3.0)
+    monkeypatch.setattr(probe, "STRENGTHS", (0.1,))
+    fold = deal(labels, 5, 3, 0)
+    together = cross_validate(features, labels, fold).correct
+    assert together.shape == (90, 3)
+    for repeat in range(3):
+        alone = cross_validate(features, labels, fold[:, [repeat]]).correct
+        assert (together[:, [repeat]] == alone).mean() >= 0.97  # they stop together, not each on its own
+    assert (together[:, 0] != together[:, 1]).any()
 
 
 def test_the_strength_is_the_one_that_gets_most_right(monkeypatch: pytest.MonkeyPatch) -> None:
     features, labels = clusters(150, 40, 3, spread=4.0)
-    fold = deal(labels, 5, 0)
+    fold = deal(labels, 5, 1, 0)
     found = cross_validate(features, labels, fold)
     alone = {}
     for strength in probe.STRENGTHS:
@@ -92,7 +109,7 @@ def test_no_image_is_judged_by_what_learned_it() -> None:
     """Labels that nothing tells: a head that had seen them would get all right, as the solver here does."""
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(80, 300)).astype(np.float32), np.arange(80) % 2
-    assert cross_validate(features, labels, deal(labels, 5, 0)).correct.mean() < 0.7
+    assert cross_validate(features, labels, deal(labels, 5, 1, 0)).correct.mean() < 0.7
     bank = Bank(features, labels)
     seen = solve(bank, bank, 2, LbfgsSolver(strengths=[1e-4]), None)
     assert ((features @ seen.weight.T + seen.bias).argmax(1) == labels).mean() == 1.0
@@ -102,14 +119,14 @@ def test_an_image_that_is_never_held_out_is_learned_from_and_not_judged() -> Non
     features, labels = clusters(40, 5, 2, spread=0.1)
     features = np.vstack([features, features[:1] * 3]).astype(np.float32)
     labels = np.append(labels, 2)
-    fold = deal(labels, 5, 0)
+    fold = deal(labels, 5, 1, 0)
     found = cross_validate(features, labels, fold)
-    assert fold[-1] == -1
-    assert not found.correct[-1]
+    assert fold[-1, 0] == -1
+    assert not found.correct[-1].any()
     assert found.correct[:-1].all()
 
 
 def test_features_that_never_vary_leave_chance() -> None:
     labels = np.arange(40) % 4
-    found = cross_validate(np.full((40, 3), 5.0, np.float32), labels, deal(labels, 5, 0))
+    found = cross_validate(np.full((40, 3), 5.0, np.float32), labels, deal(labels, 5, 1, 0))
     assert found.correct.mean() <= 0.3

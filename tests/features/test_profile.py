@@ -40,12 +40,24 @@ def test_a_planted_best_depth_is_found(best: int) -> None:
     assert (profile.best, profile.auto) == (best, best)
     assert profile.rows[best].accuracy > 0.95
     assert max(row.accuracy for i, row in enumerate(profile.rows) if i != best) < 0.8
-    assert (profile.images, profile.folds) == (200, 5)
+    assert (profile.images, profile.folds, profile.repeats) == (200, 5, 4)
     row = profile.rows[best]
     assert row.loss == 0
     for other in profile.rows:
         assert other.loss == pytest.approx(row.accuracy - other.accuracy)
-        assert other.standard_error == pytest.approx((other.accuracy * (1 - other.accuracy) / 200) ** 0.5)
+        assert 0 <= other.standard_error <= (other.accuracy * (1 - other.accuracy) / 200) ** 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "repeats"), [(200, 4, 4), (200, 2, 2), (400, 4, 2), (1200, 4, 1), (12, 9, 9)]
+)
+def test_a_small_set_is_validated_more_often(count: int, asked: int, repeats: int) -> None:
+    found, labels = depths([2.0], count=count)
+    profile = probe_depths(found, labels, AutoCut(repeats=asked), seed=0)
+    assert (profile.repeats, profile.images) == (repeats, count)
+    row = profile.rows[0]
+    if repeats == 1:
+        assert row.standard_error == pytest.approx((row.accuracy * (1 - row.accuracy) / count) ** 0.5)
 
 
 def test_equally_good_depths_are_cut_at_the_shallowest() -> None:

@@ -26,7 +26,7 @@ def row(index: int, accuracy: float, kind: str = "stage", name: str = "", head: 
 
 def plain(accuracies: list[float], best: int, auto: int, cut: int | None, own: Any = None) -> dict[str, Any]:
     rows = [row(i, a, head=i == len(accuracies) - 1) for i, a in enumerate(accuracies)]
-    return {"rows": rows, "best": best, "auto": auto, "cut": cut, "own": own, "images": 208, "folds": 5}
+    return {"rows": rows, "best": best, "auto": auto, "cut": cut, "own": own, "images": 208, "folds": 5, "repeats": 4}
 
 
 OWN = row(9, 0.64, "all", "all up to layer2")
@@ -40,8 +40,7 @@ def printed(profile: dict[str, Any]) -> list[str]:
 
 def test_the_table_has_a_row_a_depth_and_marks_them() -> None:
     lines = printed(plain([0.51, 0.55, 0.625], best=2, auto=2, cut=0))
-    assert "5-fold" in lines[1]
-    assert "208 training images" in lines[1]
+    assert "208 training images, 5-fold cross-validation 4 times" in lines[1]
     assert [word in lines[2] for word in ("depth", "name", "width", "accuracy ± SE", "parameters", "multiply-adds")]
     assert all(text in lines[3] for text in ("layer0", "1,024", "0.510 ± 0.031", "2.15 M", "516 M", "this cut"))
     assert "this cut" not in lines[4]
@@ -55,6 +54,11 @@ def test_a_cut_that_is_no_depth_stands_last() -> None:
     assert "all up to layer2" in lines[-1]
     assert lines[-1].rstrip().endswith("this cut")
     assert sum("this cut" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize(("repeats", "often"), [(1, ""), (2, " twice"), (3, " 3 times")])
+def test_how_often_is_said(repeats: int, often: str) -> None:
+    assert profiles.method({"folds": 5, "repeats": repeats}) == f"5-fold cross-validation{often}"
 
 
 @pytest.mark.parametrize(("share", "text"), [(0.0, ""), (1.0, "█" * 20), (0.5, "█" * 10), (0.025, "▌"), (0.05, "█")])

@@ -125,7 +125,7 @@ def test_a_resumed_run_takes_its_cut_over(tlx: Command, tmp_path: Path, monkeypa
 def test_inspect_shows_where_auto_would_cut(tlx: Command, tmp_path: Path) -> None:
     answer = tlx("inspect", *SMALL, "cut=auto")
     assert answer.code == 0, answer.err
-    assert "5-fold cross-validated on 60 training images" in answer.out
+    assert "linear probes on 60 training images, 5-fold cross-validation 4 times" in answer.out
     assert "auto takes stage" in answer.out
     assert "kept, frozen" in answer.out
     assert not (tmp_path / "outputs").exists()

@@ -166,12 +166,14 @@ class AllCut:
 class AutoCut:
     """Cut where cross-validated linear probes on the training images are best.
 
-    A shallower depth is taken where it gets at most ``tolerance`` (a share of the images) fewer right.
+    A shallower depth is taken where it gets less than ``tolerance`` (a share of the images) fewer right. The
+    cross-validation is repeated with other folds as long as ``repeats`` and 1,000 images in all are not exceeded.
     """
 
     kind: str = "auto"
     tolerance: float = number(0.005, low=0, high=1)
     folds: int = number(5, low=2)
+    repeats: int = number(4, low=1)
     images: int = number(2000, low=10)  # at most so many training images decide, stratified
 
 

@@ -21,57 +21,61 @@ CONVERGED = 1e-3  # relative length of a step
 
 @dataclass(frozen=True)
 class Probe:
-    """Which images (N,) were classified rightly by heads that had not seen them, and at which L2 strength."""
+    """Which images were classified rightly by heads that had not seen them (N, repeats), and at which L2 strength."""
 
     correct: np.ndarray
     strength: float
 
 
-def deal(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Deal images (N,) out to folds 0, 1, ..., stratified: the folds' counts of a class differ by one at most.
+def deal(labels: np.ndarray, folds: int, repeats: int, seed: int) -> np.ndarray:
+    """Deal images out to folds 0, 1, ..., once a repeat: (N, repeats).
 
-    Every image is held out once, by one fold. A class with fewer images than folds is held out by so many folds only;
-    where all classes are so small, there are fewer folds. A class's only image gets -1: it is never held out, for
-    nothing would be left to learn the class from.
+    They are stratified: a class's counts in the folds differ by one at most, and so do the folds' sizes. Every image is
+    held out once a repeat. A class with fewer images than folds is held out by so many folds only; where all classes
+    are so small, there are fewer folds. A class's only image gets -1: it is never held out, for nothing would be left
+    to learn the class from.
     """
-    fold = np.full(len(labels), -1)
     counts = np.bincount(labels)
     folds = min(folds, int(counts.max(initial=0)))
-    dealt = 0
-    for label in np.flatnonzero(counts > 1):
-        members = np.flatnonzero(labels == label)
-        order = np.random.default_rng(seed_for(seed, "folds", int(label))).permutation(members)
-        fold[order] = (dealt + np.arange(len(members))) % folds
-        dealt += len(members)
+    fold = np.full((len(labels), repeats), -1)
+    for repeat in range(repeats):
+        dealt = 0
+        for label in np.flatnonzero(counts > 1):
+            members = np.flatnonzero(labels == label)
+            generator = np.random.default_rng(seed_for(seed, "folds", repeat, int(label)))
+            fold[generator.permutation(members), repeat] = (dealt + np.arange(len(members))) % folds
+            dealt += len(members)
     return fold
 
 
 def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
     """Classify every image by a probe trained without its fold; take the strength that classifies most rightly.
 
-    ``features`` (N, D), ``labels`` and ``fold`` (N,); where ``fold`` is -1, an image is trained on in every fold and
-    counts as wrong. Features are standardised over all images, which uses no label. The strength is shared by all
+    ``features`` (N, D), ``labels`` (N,), ``fold`` (N, repeats); where that is -1, an image is trained on in every fold
+    and counts as wrong. Features are standardised over all images, which uses no label. The strength is shared by all
     folds; that it is chosen by what it is then judged by makes the share a little too high, for all features alike.
     """
     inputs, curvature = _rotated(features)
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels)).float()
-    count, classes = targets.shape
+    (count, classes), (_, repeats) = targets.shape, fold.shape
+    # The folds of all repeats are fitted side by side: F = repeats * folds.
     folds = int(fold.max()) + 1
-    learns = torch.from_numpy(fold[:, None] != np.arange(folds)).float()  # (N, F)
+    learns = torch.from_numpy(fold[:, :, None] != np.arange(folds)).flatten(1).float()  # (N, F)
     share = (learns / learns.sum(0))[:, :, None]
-    solution = torch.zeros(inputs.shape[1], folds, classes)
-    scored = torch.from_numpy(np.flatnonzero(fold >= 0))
-    own = torch.from_numpy(fold)[scored]
-    best = Probe(np.zeros(count, dtype=bool), STRENGTHS[0])
+    solution = torch.zeros(inputs.shape[1], repeats * folds, classes)
+    held = np.argwhere(fold >= 0)
+    image, repeat = torch.from_numpy(held).unbind(1)
+    own = repeat * folds + torch.from_numpy(fold)[image, repeat]
+    best = Probe(np.zeros(fold.shape, dtype=bool), STRENGTHS[0])
     for strength in STRENGTHS:
         penalty = torch.full_like(curvature, strength)
         penalty[0] = 0.0  # the intercept
         # Half the features' second moments bound the curvature of the loss, whatever the weights are.
         metric = curvature[:, None, None] / (2 * learns.sum(0)[None, :, None]) + penalty[:, None, None]
         solution = _minimise(inputs, targets, share, penalty[:, None, None], metric, solution)
-        logits = (inputs @ solution.flatten(1)).view(count, folds, classes)[scored, own]
-        correct = np.zeros(count, dtype=bool)
-        correct[scored.numpy()] = (logits.argmax(1) == targets[scored].argmax(1)).numpy()
+        logits = (inputs @ solution.flatten(1)).view(count, repeats * folds, classes)[image, own]
+        correct = np.zeros(fold.shape, dtype=bool)
+        correct[tuple(held.T)] = (logits.argmax(1) == targets[image].argmax(1)).numpy()
         if correct.sum() > best.correct.sum():
             best = Probe(correct, strength)
     return best

@@ -13,6 +13,8 @@ from tlx.errors import InputError
 from tlx.features.probe import Probe, cross_validate, deal
 from tlx.network.cut import Point
 
+MOST = 1000  # images are cross-validated in all repeats together, unless there are more
+
 
 @dataclass(frozen=True)
 class Place:
@@ -55,6 +57,7 @@ class Profile:
     auto: int
     images: int  # held out once each
     folds: int
+    repeats: int
     cut: int | None = None
     own: Row | None = None
 
@@ -115,24 +118,25 @@ def probe_depths(
     Raises:
         InputError: No class has two images.
     """
-    fold = deal(labels, config.folds, seed)
-    scored = fold >= 0
+    repeats = max(1, min(config.repeats, MOST // len(labels)))
+    fold = deal(labels, config.folds, repeats, seed)
+    scored = fold[:, 0] >= 0
     if not scored.any():
         what = "no class has two training images, so nothing can be cross-validated"
         raise InputError(what, "give more images a class, or choose a cut: cut=head")
     probes = [cross_validate(part, labels, fold) for _, part in depths]
     correct = np.stack([probe.correct[scored] for probe in probes])
-    best, auto = decide(correct, config.tolerance)
+    best, auto = decide(correct.reshape(len(probes), -1), config.tolerance)
 
     def row(place: Place, probe: Probe) -> Row:
-        mean = float(probe.correct[scored].mean())
-        error = float(np.sqrt(mean * (1 - mean) / scored.sum()))
+        shares = probe.correct[scored].mean(1)  # of an image's repeats
+        mean, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
         return Row(place, mean, error, float(correct[best].mean()) - mean, probe.strength)
 
     rows = tuple(row(place, probe) for (place, _), probe in zip(depths, probes, strict=True))
     cut = index_of(own, [place for place, _ in depths]) if own else None
     extra = row(own, cross_validate(features, labels, fold)) if own and cut is None and features is not None else None
-    return Profile(rows, best, auto, int(scored.sum()), int(fold.max()) + 1, cut, extra)
+    return Profile(rows, best, auto, int(scored.sum()), int(fold.max()) + 1, repeats, cut, extra)
 
 
 def index_of(own: Place, known: Sequence[Place]) -> int | None:
@@ -149,8 +153,8 @@ def index_of(own: Place, known: Sequence[Place]) -> int | None:
 def decide(correct: np.ndarray, tolerance: float) -> tuple[int, int]:
     """Return the best depth, and the shallowest whose mean paired loss against it is below ``tolerance``.
 
-    ``correct`` (depths, N) says which images each depth gets right, from the input on. Of equal depths the shallower
-    is the best; with a tolerance of 0 it is the one taken.
+    ``correct`` (depths, N) says what each depth, from the input on, gets right of the same images. Of equal depths the
+    shallower is the best; with a tolerance of 0 it is the one taken.
     """
     right = correct.sum(1)  # whole numbers: a difference of shares would round
     best = int(right.argmax())

@@ -42,9 +42,7 @@ def show(out: Console, profile: Plain) -> None:
             style="bold" if row["cut"] else "",
         )  # fmt: skip
     out.print()
-    say(
-        out, "profile", f"linear probes, {profile['folds']}-fold cross-validated on {profile['images']} training images"
-    )
+    say(out, "profile", f"linear probes on {profile['images']:,} training images, {method(profile)}")
     out.print(table)
 
 
@@ -68,7 +66,7 @@ def write(folder: Path, profile: Plain, classes: int) -> None:
     from tlx.results.profile_plot import draw
 
     write_text(folder / "profile.csv", as_csv(profile))
-    draw(folder / "profile.png", listed(profile), profile, classes)
+    draw(folder / "profile.png", listed(profile), profile["images"], method(profile), classes)
 
 
 def as_csv(profile: Plain) -> str:
@@ -95,6 +93,12 @@ def marks(row: Plain) -> list[str]:
     """Name what is special about a listed row."""
     words = {"cut": "this cut", "best": "best", "auto": "cut=auto"}
     return [word for mark, word in words.items() if row[mark]]
+
+
+def method(profile: Plain) -> str:
+    """Say how the probes were validated."""
+    often = {1: "", 2: " twice"}.get(profile["repeats"], f" {profile['repeats']} times")
+    return f"{profile['folds']}-fold cross-validation{often}"
 
 
 def named(row: Plain) -> str:

@@ -14,10 +14,11 @@ DOTS_PER_INCH = 160
 LETTER = 0.085  # inches
 
 
-def draw(path: Path, rows: list[dict[str, Any]], profile: dict[str, Any], classes: int) -> None:
+def draw(path: Path, rows: list[dict[str, Any]], images: int, method: str, classes: int) -> None:
     """Draw accuracy against depth, with standard errors, as a PNG; the run's cut and that of ``cut=auto`` are marked.
 
-    ``rows`` are those of ``tlx.results.profile.listed``; one without a depth stands apart.
+    ``rows`` are those of ``tlx.results.profile.listed``; one without a depth stands apart. ``method`` says how
+    ``images`` training images were probed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,8 +57,8 @@ def draw(path: Path, rows: list[dict[str, Any]], profile: dict[str, Any], classe
     names = [f"{row['name']}\n{row['width']:,}\n{amount(row['multiply_adds'])}" for row in rows]
     axes.set_xticks(x, names, fontsize=8.5)
     axes.set_xlabel("depth, from the input on: name, features, multiply-adds", labelpad=8)
-    how = f"{profile['folds']}-fold cross-validation, ± standard error, chance {chance:.3g} %"
-    axes.set_title(f"Depth profile of {profile['images']:,} training images", loc="left", fontsize=12, pad=22)
+    how = f"{method}, ± standard error, chance {chance:.3g} %"
+    axes.set_title(f"Depth profile of {images:,} training images", loc="left", fontsize=12, pad=22)
     axes.annotate(how, (0, 1), (0, 8), "axes fraction", "offset points", fontsize=9, color=GREY)
     axes.grid(axis="y", color="#DADCE0", linewidth=0.7)
     axes.set_axisbelow(True)
