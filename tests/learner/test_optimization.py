@@ -152,7 +152,7 @@ def test_layer_decay_is_baked_into_the_groups(name: str) -> None:
     config = AdamW(lr=0.01, layer_decay=0.5, head_multiple=3.0)
     groups = parameter_groups(net, config, 1)
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-    depth = net.layout.depth
+    depth = net.anatomy.depth
     last = max(depth.values())
     for path, parameter in net.named_parameters():
         expected = 0.03 if path.startswith("head.") else 0.01 * 0.5 ** (last + 1 - depth[path])

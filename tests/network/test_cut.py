@@ -304,7 +304,7 @@ def test_a_name_that_several_stages_share_is_told() -> None:
     with pytest.raises(InputError, match=r"cut.stage=parallel_blocks means several stages; give its index: 0 \(serial"):
         cut_at(model, StageCut(stage="parallel_blocks"), member.size)
     assert cut_at(model, StageCut(stage=2), member.size).point == Point("stage", "parallel_blocks", 2)
-    with pytest.raises(InputError, match="this backbone has none; choose a stage"):
+    with pytest.raises(InputError, match="norm2 is not on the network's main path; one of: patch_embed1"):
         cut_at(model, LayerCut(name="norm2"), member.size)
 
 

@@ -45,7 +45,7 @@ def test_norms_are_the_formula_and_the_network_is_left_alone() -> None:
     images, labels = (torch.cat([b[k] for b in batches(2)]) for k in ("image", "label"))  # two batches are 8 images
     F.cross_entropy(other(images), labels).backward()
     for stage, value in enumerate(found):
-        mine = [p for n, p in other.named_parameters() if other.layout.stage.get(n) == stage]
+        mine = [p for n, p in other.named_parameters() if other.anatomy.stage.get(n) == stage]
         gradient = torch.cat([p.grad.flatten() for p in mine]).norm()
         assert value == pytest.approx(
             float(gradient / torch.cat([p.detach().flatten() for p in mine]).norm()), rel=1e-4

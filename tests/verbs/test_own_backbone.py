@@ -117,7 +117,9 @@ def test_a_run_goes_on_with_the_users_code(tlx: Command, tmp_path: Path, words: 
     assert tlx(*full, "trainer.max_epochs=1", "hydra.run.dir=short").code == 0
     answer = tlx("resume", "run=short", "trainer.max_epochs=2", *names(words))
     assert answer.code == 0, answer.err
-    long, resumed = (read_checkpoint(tmp_path / run / "checkpoints" / "last.ckpt") for run in ("long", "short"))
+    long, resumed = (
+        read_checkpoint(tmp_path / run / "checkpoints" / "train" / "last.ckpt") for run in ("long", "short")
+    )
     assert all(torch.equal(tensor, resumed["state_dict"][n]) for n, tensor in long["state_dict"].items())
 
 
