@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 import timm
 import torch
 from torch import nn
 
 from tlx.config.groups import HeadCut, LayerCut, StageCut, TimmBackbone
 from tlx.network.backbone import create
-from tlx.network.cost import by_point, by_stage, multiply_adds
+from tlx.network.cost import by_point, by_stage, multiply_adds, skeleton
 from tlx.network.cut import Point, cut_at, stages
 
 
@@ -65,3 +66,50 @@ def test_points_cost_what_trunks_cut_there_cost() -> None:
         assert parameters == sum(p.numel() for p in trunk.parameters())
         assert operations == multiply_adds(trunk, 64)
     assert found[0] < found[1] < found[2]
+
+
+class Looking(nn.Module):
+    """Looks at its numbers, or makes tensors of its own, on the CPU: what a skeleton cannot do."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        if self.how == "item":
+            return x * float(x.mean())
+        if self.how == "numpy":
+            return x * torch.from_numpy(x.detach().numpy())
+        return x + torch.ones(x.shape[-1])
+
+
+@pytest.mark.parametrize("how", ["item", "numpy", "cpu"])
+def test_networks_that_no_skeleton_can_run_are_counted_all_the_same(how: str) -> None:
+    assert multiply_adds(Looking(how), 8) == 3 * 4 * 8 * 8
+
+
+def test_a_skeleton_costs_nothing_and_shares_what_is_shared() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    net.append(net[0])
+    bones = skeleton(net)
+    assert all(t.is_meta for t in (*bones.parameters(), *bones.buffers()))
+    assert bones[2] is bones[0]
+    assert list(bones.state_dict()) == list(net.state_dict())
+    assert not any(t.is_meta for t in (*net.parameters(), *net.buffers()))
+
+
+def test_recurrent_layers_count() -> None:
+    """A CPU's fused LSTM is invisible to torch's counter; a skeleton's is made of matrix products."""
+    net = nn.Sequential(nn.Flatten(2), nn.LSTM(16, 5, batch_first=True))
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x)[0]
+
+    assert multiply_adds(First(), 4) == 3 * 4 * 5 * (16 + 5)

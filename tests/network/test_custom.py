@@ -97,6 +97,13 @@ class Attention(nn.Module):
         return self.fc(self.encoder(torch.cat([self.token.expand(len(x), 1, 16), x], 1))[:, 0])
 
 
+class Otherwise(Flat):
+    """Uses a name of timm's for something else."""
+
+    feature_info = ("conv1", 3)
+    num_prefix_tokens = None
+
+
 class Softmaxed(Flat):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x).softmax(1)
@@ -300,6 +307,13 @@ def test_weights_come_from_a_file_or_the_seed(tmp_path: Path) -> None:
         build("Flat", HeadCut(), PretrainedInit())
     with pytest.raises(InputError, match="is of another architecture"):
         build("Attention", HeadCut(), file)
+
+
+def test_names_of_timms_that_mean_something_else_are_left_alone() -> None:
+    model = whole("Otherwise")
+    assert [s.name for s in stages(model)] == ["conv1", "conv2", "norm", "fc1"]
+    assert cut_at(copy.deepcopy(model), LayerCut(name="conv2"), SIZE).layout == "NCHW"
+    assert by_stage(model, SIZE)[0].stage.name == "conv1"
 
 
 def test_kwargs_reach_the_target() -> None:

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.network.families import OTHERS, QUICK, Member, shrunk
-from tlx.config.groups import EarlyCut, HeadCut, LayerCut, LinearHead, StageCut, TimmBackbone
+from tlx.config.groups import DepthCut, EarlyCut, HeadCut, LayerCut, LinearHead, StageCut, TimmBackbone
 from tlx.errors import InputError
 from tlx.network.backbone import create
 from tlx.network.cost import multiply_adds
-from tlx.network.cut import Point, Reader, Trunk, cut_at, layers, probe, resolve, stages
+from tlx.network.cut import Cut, Point, Reader, Trunk, cut_at, layers, probe, resolve, stages
 from tlx.network.head import Head
 from tlx.network.layers import shorten
 
@@ -185,6 +185,20 @@ def test_shortening_that_fails_leaves_the_model_as_it_was() -> None:
     assert torch.equal(probe(whole, SIZE), features)
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [HeadCut(), EarlyCut(), StageCut(stage=5), LayerCut(name="blocks.5"), DepthCut(keep=0.5)],
+    ids=lambda cut: cut.kind,
+)
+def test_a_cut_takes_few_passes_however_many_stages_there_are(cut: Cut) -> None:
+    whole = create(TimmBackbone(name="vit_tiny_patch16_224"), SIZE).model
+    passes: list[int] = []
+    whole.patch_embed.register_forward_pre_hook(lambda *_: passes.append(1))
+    cut_at(whole, cut, SIZE)
+    assert len(stages(whole)) == 12
+    assert 2 <= len(passes) <= 7
+
+
 # Plain transformers and sequential trunks, cut at a block: the path, what is left behind it, the layout, the prefix.
 BLOCKS = [
     (shrunk("vit_tiny_patch16_224", depth=3), "blocks.1", "blocks.2", "NLC", 1),
@@ -304,8 +318,20 @@ def test_a_name_that_several_stages_share_is_told() -> None:
     with pytest.raises(InputError, match=r"cut.stage=parallel_blocks means several stages; give its index: 0 \(serial"):
         cut_at(model, StageCut(stage="parallel_blocks"), member.size)
     assert cut_at(model, StageCut(stage=2), member.size).point == Point("stage", "parallel_blocks", 2)
-    with pytest.raises(InputError, match="norm2 is not on the network's main path; one of: patch_embed1"):
+
+
+def test_networks_of_several_branches_are_cut_before_they_part_or_at_a_stage() -> None:
+    """CoaT's scales part behind its second stage; CrossViT's branches at the image."""
+    member = QUICK["coat"]
+    model = create(TimmBackbone(name=member.name, kwargs=member.kwargs), member.size).model
+    assert layers(model, member.size)[-1] == "serial_blocks2.1"
+    with pytest.raises(InputError, match=r"cut\.name=norm2 is not on the network's main path; one of: patch_embed1"):
         cut_at(model, LayerCut(name="norm2"), member.size)
+    assert cut_at(model, LayerCut(name="serial_blocks1.1"), member.size).layout == "NLC"
+    member = OTHERS["crossvit"]
+    model = create(TimmBackbone(name=member.name), member.size).model
+    with pytest.raises(InputError, match="this backbone has none; choose a stage"):
+        cut_at(model, LayerCut(name="norm.0"), member.size)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_mambaout", "test_coatnet"])

@@ -12,7 +12,7 @@ from tlx.network.layout import layout_of
 
 
 def model(*widths: int, reduction: int = 16, **more: Any) -> Any:
-    return SimpleNamespace(feature_info=[{"module": "m", "num_chs": w, "reduction": reduction} for w in widths], **more)
+    return SimpleNamespace(feature_info=[{"module": "", "num_chs": w, "reduction": reduction} for w in widths], **more)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def multiply_adds(module: nn.Module, image_size: int) -> int:
     """Count the multiply-adds of one image's forward pass (convolutions, matrix products, attention)."""
     try:
         return _counted(skeleton(module), image_size)
-    except InputError:  # a network that looks at its numbers, or makes tensors of its own on the CPU
+    except (InputError, TypeError):  # a network that looks at its numbers, or makes tensors of its own on the CPU
         return _counted(module, image_size)
 
 
@@ -41,7 +41,7 @@ def by_stage(model: nn.Module, image_size: int) -> list[StageCost]:
     """
     try:
         return _by_stage(skeleton(model), image_size)
-    except InputError:
+    except (InputError, TypeError):
         return _by_stage(model, image_size)
 
 

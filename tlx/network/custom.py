@@ -55,8 +55,10 @@ def build_custom(config: CustomBackbone, image_size: int) -> nn.Module:
         what = f"{target} returned a {type(model).__name__}"
         raise InputError(what, "name a class derived from torch.nn.Module, or a function that returns such a module")
     if not all(hasattr(model, name) for name in TIMMS_METHODS):
+        # What it may have under timm's names means something else: nothing is taken from there.
+        vars(model)["_tlx_anatomy"] = Anatomy([], [], None, "")
         mend = f"it must take a batch of RGB images: (1, 3, {image_size}, {image_size}); see backbone.image_size"
-        model._tlx_anatomy = _attempted(lambda: _anatomy(model, image_size), f"{target} cannot be run", mend)
+        vars(model)["_tlx_anatomy"] = _attempted(lambda: _anatomy(model, image_size), f"{target} cannot be run", mend)
     return model
 
 

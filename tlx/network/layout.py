@@ -46,7 +46,7 @@ def _prefix(tokens: int, model: nn.Module, sides: set[int]) -> int:
 
     They may join the patches only behind the cut (CaiT), or not be announced (VOLO).
     """
-    announced = int(getattr(model, "num_prefix_tokens", 0))
+    announced = int(getattr(model, "num_prefix_tokens", None) or 0)
     squares = {side * side for side in sides}
     return next((p for p in (announced, *range(9)) if tokens - p in squares), announced)
 

@@ -55,7 +55,7 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
     """Read a run's saved plain config; whose code a custom backbone is, the command line says, never the folder.
 
     Raises:
-        InputError: A custom backbone without ``own`` to name it, or the reverse.
+        InputError: A custom backbone without ``own`` to name it, with other arguments than it had, or the reverse.
     """
     resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
     backbone = resolved.get("backbone")
@@ -63,6 +63,10 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
         if own.target is None:
             what = "this run's backbone is a network of your own, and a run folder names no code"
             raise InputError(what, "name it again: backbone.target=MODULE.CLASS (and backbone.kwargs={...} as before)")
+        if (had := backbone.get("kwargs") or {}) != (own.kwargs or {}):  # compared, never handed on
+            told = ", ".join(f"{key}: {value}" for key, value in had.items()) if isinstance(had, dict) else had
+            what = f"backbone.kwargs={own.kwargs} is not what this run was trained with"
+            raise InputError(what, f"if you trust the folder: 'backbone.kwargs={{{told}}}'")
         resolved["backbone"] = {**backbone, "target": own.target, "kwargs": own.kwargs}
     elif own.target is not None:
         raise InputError("backbone.target is for a run with backbone=custom, which this one is not", "leave it out")
