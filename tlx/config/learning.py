@@ -62,7 +62,7 @@ class AdamW:
     lr: float = number(1e-3, above=0, words=("auto",))  # auto: a learning-rate range test finds it
     weight_decay: float = number(0.05, low=0)
     betas: list[float] = numbers(0.9, 0.999)
-    head_multiple: float = number(1.0, above=0)  # the head's learning rate, as a multiple of lr
+    head_multiple: float = number(1.0, above=0)  # a new head's learning rate, as a multiple of lr; 1 after a probe
     layer_decay: float | None = number(
         None, above=0, high=1
     )  # a layer's learning rate, as a multiple of the next one's

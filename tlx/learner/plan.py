@@ -48,6 +48,8 @@ def plan(config: TrainConfig) -> tuple[Phase, ...]:
         if isinstance(config.freeze, LpFtFreeze | SurgicalFreeze):
             own = config.freeze.probe if name == "probe" else config.freeze.finetune
         optimizer, schedule, stopping = config.optimizer, config.schedule, config.callbacks.early_stopping
+        if index:
+            optimizer = replace(optimizer, head_multiple=1.0)  # faster steps would undo the head that the probe fitted
         if own.lr is not None:
             optimizer = replace(optimizer, lr=own.lr)
         if own.warmup_epochs is not None:
