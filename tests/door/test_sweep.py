@@ -125,7 +125,7 @@ def test_a_signal_ends_the_sweep(
     assert answer.code == code
     assert len(calls) == 2
     assert [row["status"] for row in comparison(tmp_path)] == ["done", "failed"]
-    assert "tlx: error: interrupted" in answer.err
+    assert "tlx: interrupted" in answer.err
 
 
 def test_a_sweep_of_another_verb_ends_with_its_worst_code(tlx: Callable, monkeypatch: pytest.MonkeyPatch) -> None:

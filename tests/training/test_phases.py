@@ -160,7 +160,8 @@ def test_each_phase_has_its_own_epochs_rates_and_early_stopping(tlx: Command, tm
         [("probe", str(e)) for e in range(4)] + [("finetune", "-1"), ("finetune", "0")]
     )
     assert {row["lr/trunk/decayed"] for row in rows} == {"", "0.0001"}
-    assert float(rows[-1]["lr/head/decayed"]) == pytest.approx(5e-4)  # conf/optimizer/finetune.yaml: five times
+    assert {float(row["lr/head/decayed"]) for row in rows[:4]} == {0.05}  # conf/optimizer/finetune.yaml: five times
+    assert float(rows[-1]["lr/head/decayed"]) == pytest.approx(1e-4)  # no longer a new head
     assert (folder / "checkpoints" / "probe" / "best.safetensors").is_file()
 
 

@@ -15,15 +15,17 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from rich.text import Text
 
 from tlx import errors
 from tlx.config.check import check
 from tlx.config.roots import ROOTS
 from tlx.door.complaints import explain
 from tlx.door.processes import children_run, is_child, run_dir
+from tlx.results.console import console, say
 from tlx.results.console import error as say_error
 from tlx.results.log import logged
-from tlx.results.run_folder import RunFolder
+from tlx.results.run_folder import RunFolder, shown
 
 WRITES = ("train", "pretrain")  # verbs that make a run folder
 
@@ -41,9 +43,13 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
         plain = plain_config(config, verb)
         if folder is not None:
             _start_writing(folder, plain, verb)
+            _begin(folder)
         with logged(folder.log if folder else None):
             try:
                 _dispatch(verb, plain, folder, shlex.join(["python", "-m", "tlx", *command]))
+            except errors.Interrupted as interruption:
+                logging.getLogger("tlx").info("%s", interruption)
+                raise
             except Exception:
                 logging.getLogger("tlx").exception("the job failed")
                 raise
@@ -55,9 +61,10 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
         if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
             traceback.print_exception(error)
             message = f"this is a bug in tlx: {message}; please report it with the lines above"
+        interrupted = code in (errors.EXIT_SIGINT, errors.EXIT_SIGTERM)
         if not is_child():
-            say_error(message)
-        if code in (errors.EXIT_SIGINT, errors.EXIT_SIGTERM) and HydraConfig.get().mode == RunMode.MULTIRUN:
+            say_error(message, wrong=not interrupted)
+        if interrupted and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise KeyboardInterrupt(code) from None
         return code
 
@@ -90,6 +97,18 @@ def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
         )
     if not is_child():
         RunFolder.create(folder.path, plain)
+
+
+def _begin(folder: RunFolder) -> None:
+    """Say which job of a sweep begins, or where a run's folder is: the heavy imports take seconds."""
+    if is_child():
+        return
+    hydra, out = HydraConfig.get(), console()
+    if hydra.mode == RunMode.MULTIRUN:
+        out.print()
+        out.rule(Text(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}"), align="left", characters="─")
+    else:
+        say(out, "folder", shown(folder.path))
 
 
 def _checked(verb: str, plain: dict[str, Any]) -> Any:

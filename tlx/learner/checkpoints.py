@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from tlx.config.groups import Callbacks, EarlyStopping
+from tlx.data.module import ImageModule
 from tlx.interruption import Interruption
 from tlx.learner.learner import Learner
 from tlx.storage import read_checkpoint, write_checkpoint, write_tensors, write_text
@@ -193,6 +194,12 @@ def read_history(folder: Path) -> list[Row]:
         return []
     rows = read_checkpoint(folder / LAST)["callbacks"][Checkpoints.__qualname__]["history"]
     return [dict(row) for row in rows]
+
+
+def read_position(folder: Path) -> tuple[int, int]:
+    """Return where a phase's last saved state stopped: in which epoch, and after how many of its batches."""
+    state = read_checkpoint(folder / LAST)[ImageModule.__qualname__]
+    return int(state["epoch"]), int(state["batches"])
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -114,7 +114,7 @@ def _must_reach(endpoint: str, repository: str) -> None:
             complaints.append(str(error) if error.code in (502, 503, 504) else "")
         except Exception as error:
             reason = getattr(error, "reason", error)
-            complaints.append("" if isinstance(reason, ssl.SSLError) else repr(reason))  # the client has its own CAs
+            complaints.append("" if isinstance(reason, ssl.SSLError) else _told(reason))  # the client has its own CAs
 
     # In a thread: a name without an answer, or with many addresses, takes many times the timeout.
     thread = Thread(target=knock, daemon=True)
@@ -123,6 +123,10 @@ def _must_reach(endpoint: str, repository: str) -> None:
     reason = complaints[0] if complaints else f"no answer in {HUB_TIMEOUT_S:g} s"
     if reason:
         raise _out_of_reach(repository, reason)
+
+
+def _told(reason: object) -> str:
+    return str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
 
 
 def constants_offline() -> bool:

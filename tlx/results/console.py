@@ -78,7 +78,7 @@ def amount(count: int) -> str:
     return str(count)
 
 
-def error(message: str) -> None:
-    """Print an error as one line (a long one wraps) on standard error."""
-    sys.stderr.write(f"tlx: error: {message}\n")
+def error(message: str, wrong: bool = True) -> None:
+    """Print why the program ends as one line (a long one wraps) on standard error; an interruption is nothing wrong."""
+    sys.stderr.write(f"tlx: error: {message}\n" if wrong else f"tlx: {message}\n")
     sys.stderr.flush()

@@ -13,7 +13,7 @@ from tlx.data.source import SPLITS
 from tlx.features.bank import Bank, compute
 from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
-from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history
+from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history, read_position
 from tlx.learner.learner import Learner
 from tlx.learner.metrics import measure
 from tlx.learner.mix import mix_for
@@ -21,7 +21,7 @@ from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.progress import ProgressBar
 from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network
-from tlx.results.console import console
+from tlx.results.console import console, say
 from tlx.storage import read_tensors, write_tensors
 from tlx.training.lr_range import with_rate
 from tlx.training.recommend import recommend
@@ -52,6 +52,11 @@ def train_phases(work: Work, network: Network, known: Bank | None = None) -> Out
     begun = [
         phase.index for phase in phases if work.resuming and (work.folder.checkpoints / phase.name / LAST).exists()
     ]
+    if begun:
+        reached = phases[max(begun)]
+        epoch, batches = read_position(work.folder.checkpoints / reached.name)
+        where = "" if reached.name == "train" else f"in phase {reached.name}, "
+        say(console(), "resume", f"goes on {where}in epoch {epoch} of {reached.epochs}, after {batches} batches")
     logits: Logits = {}
     for phase in phases[max(begun, default=0) :]:
         if isinstance(work.config.freeze, SurgicalFreeze) and phase.index:
