@@ -34,8 +34,9 @@ from tlx.features.solver import solve
 from tlx.learner.trainer import make_trainer
 from tlx.network.backbone import Preprocessing
 from tlx.network.cut import resolve
-from tlx.network.depths import Depths, open_depths
+from tlx.network.depths import Depths
 from tlx.network.inference import Embedder, predict
+from tlx.network.reach import open_depths
 from tlx.results.log import logged
 from tlx.results.result import data_name
 

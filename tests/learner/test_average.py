@@ -12,7 +12,7 @@ from torch import nn
 from tests.learner.small import Small
 from tlx.config import groups as g
 from tlx.learner.average import Average
-from tlx.network.freeze import fingerprint, frozen_tensors
+from tlx.network.fingerprint import hashed
 from tlx.network.network import Network
 from tlx.storage import read_checkpoint, write_checkpoint
 
@@ -109,18 +109,18 @@ def test_it_goes_in_and_out_bit_for_bit_and_never_touches_what_is_frozen(policy:
     average.begin()
     moved_awake(network)
     average.update()
-    state, averages = fingerprint(network.state_dict()), fingerprint(average.tensors)
-    frozen = fingerprint(frozen_tensors(network))
+    state, averages = hashed(network.state_dict()), hashed(average.tensors)
+    frozen = hashed(network.frozen_tensors())
     with average.swapped_in():
-        inside = fingerprint(network.state_dict())
+        inside = hashed(network.state_dict())
         assert {n: inside[n] for n in averages} == averages
-        assert fingerprint(frozen_tensors(network)) == frozen
+        assert hashed(network.frozen_tensors()) == frozen
         assert {n for n in inside if inside[n] != state[n]} == {n for n in averages if averages[n] != state[n]} != set()
-    assert fingerprint(network.state_dict()) == state
-    assert fingerprint(average.tensors) == averages
+    assert hashed(network.state_dict()) == state
+    assert hashed(average.tensors) == averages
     with pytest.raises(ZeroDivisionError), average.swapped_in():
         raise ZeroDivisionError
-    assert fingerprint(network.state_dict()) == state
+    assert hashed(network.state_dict()) == state
     assert (len(frozen) == 0) == (policy == g.NoFreeze())
 
 
@@ -161,4 +161,4 @@ def test_its_state_is_plain_and_goes_on_exactly(tmp_path: Path) -> None:
         if seed > 2:
             again.update()
     assert again.steps == average.steps == 5
-    assert fingerprint(again.tensors) == fingerprint(average.tensors)
+    assert hashed(again.tensors) == hashed(average.tensors)

@@ -29,12 +29,13 @@ from tlx.config.groups import (
     TimmBackbone,
 )
 from tlx.errors import InputError
+from tlx.network import model_folder
 from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import by_stage, multiply_adds, skeleton
 from tlx.network.cut import Cut, Trunk, cut_at, layers, probe, stages
 from tlx.network.network import Network
-from tlx.network.points import anatomy_of
+from tlx.network.points import description_of
 
 SIZE = 32
 HERE = "tests.network.test_custom"
@@ -186,7 +187,7 @@ def hooked(model: nn.Module, path: str) -> torch.Tensor:
         ),
     ],
 )  # fmt: skip
-def test_the_anatomy(name: str, offered: list[str], announced: list[tuple[str, int, int]]) -> None:
+def test_the_description(name: str, offered: list[str], announced: list[tuple[str, int, int]]) -> None:
     model = whole(name)
     assert layers(model, SIZE) == offered
     assert [(s.name, s.channels, s.reduction) for s in stages(model)] == announced
@@ -194,7 +195,7 @@ def test_the_anatomy(name: str, offered: list[str], announced: list[tuple[str, i
 
 def test_networks_with_timms_methods_are_cut_as_timms_are() -> None:
     model = whole("make_timm")
-    assert anatomy_of(model) is None
+    assert description_of(model) is None
     assert [s.name for s in stages(model)] == ["act1", "layer1", "layer2", "layer3", "layer4"]
     network, _, surgery = build("make_timm", StageCut(stage="layer2"))
     assert network.trunk.point.kind == "stage"
@@ -227,8 +228,8 @@ def test_every_layer_cut(name: str, tmp_path: Path) -> None:
         nn.functional.cross_entropy(network(images), torch.tensor([0, 2])).backward()
         dead = {n for n, p in network.named_parameters() if p.grad is None and n != "trunk.model.token"}
         assert dead == {f"trunk.{n}" for n in names if looked_at(n, path)}  # the average leaves the token out
-        networks.save(tmp_path, network, config(name), LinearHead(), seen, list("abc"))
-        loaded, _, _ = networks.load(tmp_path, config(name))
+        model_folder.save(tmp_path, network, config(name), LinearHead(), seen, list("abc"))
+        loaded, _, _ = model_folder.load(tmp_path, config(name))
         with torch.no_grad():
             assert torch.equal(loaded(images), network.eval()(images))
 
@@ -282,7 +283,7 @@ def test_the_costs_of_the_stages_grow() -> None:
     assert [c.stage.name for c in costs] == ["conv1", "conv2", "norm", "fc1"]
     assert [c.multiply_adds for c in costs] == sorted(c.multiply_adds for c in costs)
     assert costs[0].shape == (8, 32, 32)
-    assert anatomy_of(skeleton(model)) == anatomy_of(model)
+    assert description_of(skeleton(model)) == description_of(model)
 
 
 @pytest.mark.parametrize("cut", [HeadCut(), LayerCut(name="norm")])
@@ -442,7 +443,7 @@ def saved(tmp_path: Path) -> Callable[..., Path]:
 
     def save(**backbone: Any) -> Path:
         network, seen, _ = build("Flat", LayerCut(name="conv2"))
-        networks.save(tmp_path / "m", network, config("Flat"), LinearHead(), seen, list("abc"))
+        model_folder.save(tmp_path / "m", network, config("Flat"), LinearHead(), seen, list("abc"))
         file = tmp_path / "m" / "network.json"
         plain = json.loads(file.read_text())
         assert plain["backbone"] == {"kind": "custom"}
@@ -459,10 +460,10 @@ def test_a_saved_model_names_no_code_and_asks_for_it(saved: Callable[..., Path])
         with pytest.raises(
             InputError, match=r"a network of your own, and its files name no code; name it: backbone\.target="
         ):
-            networks.load(folder, own)
-    assert networks.load(folder, config("Flat"))[0].trunk.width == 16
+            model_folder.load(folder, own)
+    assert model_folder.load(folder, config("Flat"))[0].trunk.width == 16
     with pytest.raises(InputError, match=r"is damaged .*; or name the backbone.target and backbone.kwargs that it was"):
-        networks.load(folder, config("Flat", kwargs={"width": 6}))
+        model_folder.load(folder, config("Flat", kwargs={"width": 6}))
 
 
 CANARY = """
@@ -480,8 +481,8 @@ def test_a_hostile_model_imports_nothing(
     (tmp_path / "own_canary.py").write_text(CANARY)
     folder = saved(target="own_canary.Flat", kwargs={"width": 8}, _target_="own_canary.Flat")
     with pytest.raises(InputError, match="name no code"):
-        networks.load(folder)
-    networks.load(folder, config("Flat"))
+        model_folder.load(folder)
+    model_folder.load(folder, config("Flat"))
     assert not (tmp_path / "canary").exists()
     create(CustomBackbone(target="own_canary.Flat", image_size=SIZE))
     assert (tmp_path / "canary").exists()  # the canary sings when the user names it

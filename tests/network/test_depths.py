@@ -27,12 +27,14 @@ from tlx.config.groups import (
     TrunkFreeze,
 )
 from tlx.errors import InputError
+from tlx.network import model_folder
 from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import multiply_adds
 from tlx.network.cut import Point, cut_at, layers, probe, stages
-from tlx.network.depths import cut_all, open_depths, reach, reached, read_at
+from tlx.network.depths import read_at
 from tlx.network.pool import Pool, cut_for
+from tlx.network.reach import cut_all, open_depths, reach, reached
 from tlx.storage import write_tensors
 
 SIZE = 64
@@ -254,8 +256,8 @@ def test_a_network_that_reads_all_stages_is_saved_and_read_back(name: str, until
     expected = network.eval()(images())
     assert network.trunk.layout == "vector"
     assert len(network.embed(images())[0]) == network.trunk.width == sum(network.trunk.widths)
-    networks.save(tmp_path / "model", network, backbone, LinearHead(), seen, ["a", "b", "c"])
-    loaded, _, _ = networks.load(tmp_path / "model")
+    model_folder.save(tmp_path / "model", network, backbone, LinearHead(), seen, ["a", "b", "c"])
+    loaded, _, _ = model_folder.load(tmp_path / "model")
     assert torch.equal(loaded(images()), expected)
     assert loaded.trunk.point == network.trunk.point
     assert surgery.kept == sum(p.numel() for p in network.trunk.parameters())

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from tlx.config.groups import HeadCut, LinearHead, NoFreeze, ScratchInit, TimmBackbone, TrunkFreeze
 from tlx.errors import EXIT_BUG, FrozenMovedError
-from tlx.network.freeze import assert_unmoved, combined, fingerprint, frozen_tensors, sleeping
+from tlx.network.fingerprint import assert_unmoved, combined, hashed
+from tlx.network.freeze import sleeping
 from tlx.network.network import Network, build
 
 # BatchNorm, and dropout both between blocks and in front of the classifier: whatever could move or vary in a trunk.
@@ -36,7 +37,7 @@ def train_steps(net: Network, steps: int = 3) -> None:
 
 
 def hashes(net: Network) -> dict[str, str]:
-    return fingerprint(frozen_tensors(net))
+    return hashed(net.frozen_tensors())
 
 
 def test_a_frozen_trunk_is_byte_equal_after_training() -> None:
@@ -124,7 +125,7 @@ def test_sleeping_finds_the_outermost_modules() -> None:
 def test_a_batchnorm_half_of_which_trains_is_awake() -> None:
     net = network(NoFreeze())
     net.trained = frozenset(n for n in net.trained if n != "trunk.model.bn1.weight")
-    assert set(frozen_tensors(net)) == {"trunk.model.bn1.weight"}  # none of its buffers
+    assert set(net.frozen_tensors()) == {"trunk.model.bn1.weight"}  # none of its buffers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.uint8])
@@ -132,21 +133,21 @@ def test_a_fingerprint_notices_one_flipped_bit(dtype: torch.dtype) -> None:
     tensor = (torch.arange(24) % 7).to(dtype).reshape(2, 3, 4)
     flipped = tensor.clone()
     flipped.view(-1).view(torch.uint8)[-1] ^= 1
-    assert fingerprint({"a": tensor}) == fingerprint({"a": tensor.clone()})
-    assert fingerprint({"a": tensor}) != fingerprint({"a": flipped})
+    assert hashed({"a": tensor}) == hashed({"a": tensor.clone()})
+    assert hashed({"a": tensor}) != hashed({"a": flipped})
 
 
 def test_a_fingerprint_notices_shape_type_and_sign_but_not_strides() -> None:
     tensor = torch.zeros(2, 3, 4, 5)
-    one = fingerprint({"a": tensor})
-    assert one != fingerprint({"a": tensor.reshape(3, 2, 4, 5)})
-    assert one != fingerprint({"a": tensor.int()})
-    assert one != fingerprint({"a": -tensor})  # minus zero
-    assert one == fingerprint({"a": tensor.contiguous(memory_format=torch.channels_last)})
+    one = hashed({"a": tensor})
+    assert one != hashed({"a": tensor.reshape(3, 2, 4, 5)})
+    assert one != hashed({"a": tensor.int()})
+    assert one != hashed({"a": -tensor})  # minus zero
+    assert one == hashed({"a": tensor.contiguous(memory_format=torch.channels_last)})
     values = torch.randn(2, 3, 4, 5)
-    assert fingerprint({"a": values}) == fingerprint({"a": values.contiguous(memory_format=torch.channels_last)})
-    assert fingerprint({"a": torch.tensor(1)}) != fingerprint({"a": torch.tensor([1])})
-    assert fingerprint({"a": torch.zeros(0)}) != fingerprint({"a": torch.zeros(0, 2)})
+    assert hashed({"a": values}) == hashed({"a": values.contiguous(memory_format=torch.channels_last)})
+    assert hashed({"a": torch.tensor(1)}) != hashed({"a": torch.tensor([1])})
+    assert hashed({"a": torch.zeros(0)}) != hashed({"a": torch.zeros(0, 2)})
 
 
 def test_the_combined_hash_knows_names_but_no_order() -> None:

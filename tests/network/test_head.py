@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from tlx.config.groups import CosineHead, HeadCut, LinearHead, MlpHead, ScratchInit, StageCut, TimmBackbone, TrunkFreeze
 from tlx.errors import InputError
+from tlx.network import model_folder
 from tlx.network import network as networks
 from tlx.network.head import Head, HeadConfig
 
@@ -77,8 +78,8 @@ def test_every_head_on_every_pooling_trains_and_comes_back(trunk: str, kind: str
         assert all(torch.equal(frozen[name], tensor) for name, tensor in network.trunk.state_dict().items())
         expected = network.eval()(images)
         folder = tmp_path / str(number)
-        networks.save(folder, network, backbone, config, seen, list("abcd"))
-        loaded = networks.load(folder)[0]
+        model_folder.save(folder, network, backbone, config, seen, list("abcd"))
+        loaded = model_folder.load(folder)[0]
         assert torch.equal(loaded(images), expected), pool
         assert not torch.equal(loaded(images + 1), expected)
 

@@ -22,6 +22,7 @@ from tlx.config.groups import (
     TrunkFreeze,
 )
 from tlx.errors import InputError
+from tlx.network import model_folder
 from tlx.network import network as networks
 from tlx.network.backbone import Preprocessing
 from tlx.network.cut import layers
@@ -59,8 +60,8 @@ def test_saved_and_loaded_again_it_says_the_same(name: str, cut: Any, tmp_path: 
         network.train()(images + 1)
         network.head.linear.weight.normal_()
     expected = network.eval()(images)
-    networks.save(tmp_path / "model", network, TimmBackbone(name=name), LinearHead(), seen, ["a", "ü b", "c"])
-    loaded, seen_again, classes = networks.load(tmp_path / "model")
+    model_folder.save(tmp_path / "model", network, TimmBackbone(name=name), LinearHead(), seen, ["a", "ü b", "c"])
+    loaded, seen_again, classes = model_folder.load(tmp_path / "model")
     assert torch.equal(loaded(images), expected)
     assert (seen_again, classes) == (seen, ["a", "ü b", "c"])
     assert not loaded.training
@@ -74,7 +75,7 @@ def test_saved_and_loaded_again_it_says_the_same(name: str, cut: Any, tmp_path: 
 def test_what_is_saved_is_plain(tmp_path: Path) -> None:
     kwargs = {"channels": [8, 8, 16, 16]}
     network, seen, _ = build("test_resnet", HeadCut(), kwargs=kwargs)
-    networks.save(
+    model_folder.save(
         tmp_path / "m", network, TimmBackbone(name="test_resnet", kwargs=kwargs), LinearHead(), seen, list("abc")
     )
     plain = json.loads((tmp_path / "m" / "network.json").read_text())
@@ -82,7 +83,7 @@ def test_what_is_saved_is_plain(tmp_path: Path) -> None:
     assert plain["backbone"] == {"name": "test_resnet", "kwargs": kwargs}
     assert "_target_" not in json.dumps(plain)
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["network.json", "weights.safetensors"]
-    assert networks.load(tmp_path / "m")[0].trunk.width == 16
+    assert model_folder.load(tmp_path / "m")[0].trunk.width == 16
 
 
 @pytest.mark.parametrize(
@@ -107,22 +108,22 @@ def test_what_is_saved_is_plain(tmp_path: Path) -> None:
 )
 def test_a_damaged_model_is_told(harm: Any, told: str, tmp_path: Path) -> None:
     network, seen, _ = build("test_resnet", EarlyCut())
-    networks.save(tmp_path / "m", network, TimmBackbone(name="test_resnet"), LinearHead(), seen, list("abc"))
+    model_folder.save(tmp_path / "m", network, TimmBackbone(name="test_resnet"), LinearHead(), seen, list("abc"))
     file = tmp_path / "m" / "network.json"
     file.write_text(json.dumps(harm(json.loads(file.read_text()))))
     with pytest.raises(InputError, match=told):
-        networks.load(tmp_path / "m")
+        model_folder.load(tmp_path / "m")
 
 
 def test_a_missing_or_truncated_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file"):
-        networks.load(tmp_path)
+        model_folder.load(tmp_path)
     network, seen, _ = build("test_resnet", EarlyCut())
-    networks.save(tmp_path / "m", network, TimmBackbone(name="test_resnet"), LinearHead(), seen, list("abc"))
+    model_folder.save(tmp_path / "m", network, TimmBackbone(name="test_resnet"), LinearHead(), seen, list("abc"))
     weights = tmp_path / "m" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
     with pytest.raises(InputError, match=r"weights\.safetensors is truncated"):
-        networks.load(tmp_path / "m")
+        model_folder.load(tmp_path / "m")
 
 
 def test_new_weights_do_not_meet_what_was_made_of_the_old_ones() -> None:
@@ -144,10 +145,10 @@ def test_weights_that_several_modules_share_are_saved_and_loaded(tmp_path: Path)
     kwargs = {"embed_dims": [16, 24, 24, 24], "parallel_depth": 1}
     network, seen, _ = build("coat_tiny", StageCut(stage=1), kwargs=kwargs)
     backbone = TimmBackbone(name="coat_tiny", kwargs=kwargs)
-    networks.save(tmp_path / "m", network, backbone, LinearHead(), seen, list("abc"))
+    model_folder.save(tmp_path / "m", network, backbone, LinearHead(), seen, list("abc"))
     images = torch.randn(2, 3, SIZE, SIZE)
     with torch.no_grad():
-        assert torch.equal(networks.load(tmp_path / "m")[0](images), network.eval()(images))
+        assert torch.equal(model_folder.load(tmp_path / "m")[0](images), network.eval()(images))
 
 
 def test_random_weights_are_a_function_of_the_seed_alone() -> None:
@@ -198,21 +199,21 @@ def test_a_model_of_format_1_is_read_as_it_was_written(tmp_path: Path) -> None:
     for number, (cut, pool) in enumerate([(LayerCut(name="norm"), "avg"), (HeadCut(), "auto"), (EarlyCut(), "auto")]):
         network, seen, _ = build("test_vit", cut, head=LinearHead(pool=pool))
         folder = tmp_path / str(number)
-        networks.save(folder, network, TimmBackbone(name="test_vit"), LinearHead(), seen, list("abc"))
+        model_folder.save(folder, network, TimmBackbone(name="test_vit"), LinearHead(), seen, list("abc"))
         file = folder / "network.json"
         plain = json.loads(file.read_text())
         assert plain["head"] == {"kind": "linear", "pool": pool, "dropout": 0.0}
         del plain["head"]["pool"]
         file.write_text(json.dumps({**plain, "format": 1}))
-        assert torch.equal(networks.load(folder)[0](images), network.eval()(images))
+        assert torch.equal(model_folder.load(folder)[0](images), network.eval()(images))
 
 
 def test_the_pooling_that_auto_found_is_what_is_saved(tmp_path: Path) -> None:
     network, seen, _ = build("test_vit", LayerCut(name="norm"))
-    networks.save(tmp_path / "m", network, TimmBackbone(name="test_vit"), LinearHead(), seen, list("abc"))
+    model_folder.save(tmp_path / "m", network, TimmBackbone(name="test_vit"), LinearHead(), seen, list("abc"))
     assert json.loads((tmp_path / "m" / "network.json").read_text())["head"]["pool"] == "token"
     images = torch.randn(2, 3, SIZE, SIZE)
-    assert torch.equal(networks.load(tmp_path / "m")[0](images), network.eval()(images))
+    assert torch.equal(model_folder.load(tmp_path / "m")[0](images), network.eval()(images))
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_mambaout"])
@@ -232,5 +233,5 @@ def test_a_cut_inside_a_saved_network_is_found_again_by_name(tmp_path: Path) -> 
     for number, name in enumerate(offered):
         network, seen, _ = build("test_resnet", LayerCut(name=name))
         folder = tmp_path / str(number)
-        networks.save(folder, network, TimmBackbone(name="test_resnet"), LinearHead(), seen, list("abc"))
-        assert torch.equal(networks.load(folder)[0](images), network.eval()(images)), name
+        model_folder.save(folder, network, TimmBackbone(name="test_resnet"), LinearHead(), seen, list("abc"))
+        assert torch.equal(model_folder.load(folder)[0](images), network.eval()(images)), name

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from tlx.config import groups as g
 from tlx.errors import FrozenMovedError, InputError
-from tlx.network.freeze import Freeze, assert_unmoved, fingerprint, frozen_tensors, phases
+from tlx.network.fingerprint import assert_unmoved, hashed
+from tlx.network.freeze import Freeze, phases
 from tlx.network.network import Network, build
 
 POLICIES: dict[str, Freeze] = {
@@ -56,13 +57,13 @@ def test_exactly_what_trains_has_gradients_and_the_rest_is_byte_equal(key: str) 
         start = {n: t.clone() for n, t in net.state_dict().items()}
         for epoch in range(6):
             net.set_epoch(epoch, phase)
-            before = fingerprint(frozen_tensors(net))
+            before = hashed(net.frozen_tensors())
             state = {n: t.clone() for n, t in net.state_dict().items()}
             for seed in range(3):
                 step(net, seed=3 * epoch + seed)
             assert {n for n, p in net.named_parameters() if p.requires_grad} == net.trained
             assert {n for n, p in net.named_parameters() if p.grad is not None} == net.trained
-            assert_unmoved(before, fingerprint(frozen_tensors(net)))
+            assert_unmoved(before, hashed(net.frozen_tensors()))
             moved = {n for n, t in net.state_dict().items() if not torch.equal(t, state[n])}
             assert moved & set(state) - set(before) == moved  # nothing that is frozen moved
         now = net.state_dict()
@@ -89,10 +90,10 @@ def test_frozen_statistics_stay_while_the_weights_beside_them_train(key: str) ->
     policy = type(policy)(**{**vars(policy), "batch_statistics": "frozen"})
     net = network(policy)
     net.set_epoch(5, len(phases(policy)) - 1)
-    before = fingerprint({n: t for n, t in net.state_dict().items() if n.endswith(STATISTICS)})
-    assert set(before) <= set(frozen_tensors(net))
+    before = hashed({n: t for n, t in net.state_dict().items() if n.endswith(STATISTICS)})
+    assert set(before) <= set(net.frozen_tensors())
     step(net)
-    after = fingerprint({n: t for n, t in net.state_dict().items() if n.endswith(STATISTICS)})
+    after = hashed({n: t for n, t in net.state_dict().items() if n.endswith(STATISTICS)})
     assert_unmoved(before, after)
     assert any(n.endswith("bn1.bias") for n in net.trained) or key in ("upto_stage", "upto_layer", "last", "surgical")
 
@@ -100,11 +101,11 @@ def test_frozen_statistics_stay_while_the_weights_beside_them_train(key: str) ->
 def test_without_the_guard_frozen_statistics_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control of the test above."""
     net = network(g.NoFreeze(batch_statistics="frozen"))
-    before = fingerprint(frozen_tensors(net))
+    before = hashed(net.frozen_tensors())
     monkeypatch.setattr(Network, "train", nn.Module.train)
     step(net)
     with pytest.raises(FrozenMovedError, match=r"running_mean"):
-        assert_unmoved(before, fingerprint(frozen_tensors(net)))
+        assert_unmoved(before, hashed(net.frozen_tensors()))
 
 
 def test_gradual_wakes_a_stage_at_a_time_from_the_head_down() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.network import freeze
 from tlx.network.network import Network
 
 
@@ -30,7 +29,7 @@ class Average:
 
     def begin(self) -> None:
         """Follow what is awake now: what was followed before goes on, what woke starts from what it is."""
-        frozen = freeze.frozen_tensors(self.network)
+        frozen = self.network.frozen_tensors()
         named = (*self.network.named_parameters(), *self.network.named_buffers())
         self._live = {name: tensor for name, tensor in named if name not in frozen and tensor.is_floating_point()}
         old = self.tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tlx.network import freeze
+from tlx.network.fingerprint import assert_unmoved, combined, hashed
 from tlx.network.network import Network
 
 
@@ -34,7 +34,7 @@ class Certificate:
             return
         self.close()
         self.network.set_epoch(epoch, phase)
-        before = freeze.fingerprint(freeze.frozen_tensors(self.network))
+        before = hashed(self.network.frozen_tensors())
         self.open = {
             "phase": name,
             "first": epoch,
@@ -53,13 +53,13 @@ class Certificate:
         """
         if self.open is None:
             return
-        freeze.assert_unmoved(self.open["before"], freeze.fingerprint(freeze.frozen_tensors(self.network)))
+        assert_unmoved(self.open["before"], hashed(self.network.frozen_tensors()))
         self.done.append(
             {
                 **{key: self.open[key] for key in ("phase", "first", "last")},
                 "trained": len(self.open["trained"]),
                 "frozen": len(self.open["before"]),
-                "fingerprint": freeze.combined(self.open["before"]),
+                "fingerprint": combined(self.open["before"]),
             }
         )
         self.open = None
@@ -72,8 +72,8 @@ class Certificate:
         """
         self.close()
         tensors = self.network.state_dict()
-        after = freeze.fingerprint({name: tensors[name] for name in self.always or {} if name in tensors})
-        freeze.assert_unmoved({name: hash_ for name, hash_ in (self.always or {}).items() if name in tensors}, after)
+        after = hashed({name: tensors[name] for name in self.always or {} if name in tensors})
+        assert_unmoved({name: hash_ for name, hash_ in (self.always or {}).items() if name in tensors}, after)
         return self.done
 
     def state_dict(self) -> dict[str, Any]:

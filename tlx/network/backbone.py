@@ -16,7 +16,7 @@ from torch import nn
 from tlx.config.groups import CustomBackbone, TimmBackbone
 from tlx.errors import InputError, TlxError, nearest
 from tlx.network.custom import build_custom
-from tlx.network.points import anatomy_of, stages
+from tlx.network.points import description_of, stages
 from tlx.network.trace import ImageSizeError, probe
 
 # These arguments of timm.create_model would load weights behind the back of `init`.
@@ -99,7 +99,7 @@ def _custom(config: CustomBackbone, image_size: int) -> Backbone:
     _check_preprocessing(preprocessing)
     model = build_custom(config, image_size)
     parameters = sum(p.numel() for p in model.parameters())
-    if anatomy_of(model) is None:  # it has timm's methods
+    if description_of(model) is None:  # it has timm's methods
         model.reset_classifier(0)  # type: ignore[operator]
     return Backbone(model, preprocessing, parameters)
 

@@ -1,7 +1,7 @@
 """Custom: a network of the user's own, imported by its name, and what a cut needs to know of it.
 
 Nothing is asked of such a network but that it takes images (N, 3, S, S). One that has all of timm's methods is cut as
-timm's are. Of any other, one forward pass shows an anatomy:
+timm's are. Of any other, one forward pass shows a description:
 
 - its layers: the modules on the main path, through which every way from the image to the output leads;
 - its stages (``feature_info``): those of its top-level children that lie there, hold parameters, and return maps,
@@ -30,7 +30,7 @@ from torch import nn
 from tlx.config.groups import CustomBackbone
 from tlx.errors import InputError, TlxError, nearest
 from tlx.network.layout import layout_of
-from tlx.network.points import Anatomy, anatomy_of
+from tlx.network.points import Description, description_of
 from tlx.network.trace import ImageSizeError, main_path, probe, record
 from tlx.network.unread import same
 
@@ -56,9 +56,11 @@ def build_custom(config: CustomBackbone, image_size: int) -> nn.Module:
         raise InputError(what, "name a class derived from torch.nn.Module, or a function that returns such a module")
     if not all(hasattr(model, name) for name in TIMMS_METHODS):
         # What it may have under timm's names means something else: nothing is taken from there.
-        vars(model)["_tlx_anatomy"] = Anatomy([], [], None, "")
+        vars(model)["_tlx_description"] = Description([], [], None, "")
         mend = f"it must take a batch of RGB images: (1, 3, {image_size}, {image_size}); see backbone.image_size"
-        vars(model)["_tlx_anatomy"] = _attempted(lambda: _anatomy(model, image_size), f"{target} cannot be run", mend)
+        vars(model)["_tlx_description"] = _attempted(
+            lambda: _described(model, image_size), f"{target} cannot be run", mend
+        )
     return model
 
 
@@ -80,14 +82,14 @@ def without_classifier(model: nn.Module) -> None:
     Raises:
         InputError: It has none, or computes more behind it.
     """
-    anatomy = anatomy_of(model)
-    assert anatomy is not None
-    if anatomy.classifier is None:
-        raise InputError(anatomy.lacking, f"cut at a layer: cut=layer cut.name= {nearest('', anatomy.layers)}")
-    _swap(model, anatomy.classifier, nn.Identity())
+    description = description_of(model)
+    assert description is not None
+    if description.classifier is None:
+        raise InputError(description.lacking, f"cut at a layer: cut=layer cut.name= {nearest('', description.layers)}")
+    _swap(model, description.classifier, nn.Identity())
 
 
-def _anatomy(model: nn.Module, image_size: int) -> Anatomy:
+def _described(model: nn.Module, image_size: int) -> Description:
     probe(model, image_size)  # lazy modules take their shapes from it
     runs, output, image = record(model, model, image_size)
     main = main_path(output, image)
@@ -109,7 +111,7 @@ def _anatomy(model: nn.Module, image_size: int) -> Anatomy:
         layers.append(path)
         if "." not in path and any(True for _ in model.get_submodule(path).parameters()):
             stages += _stage(path, tuple(output.shape[1:]), model, image_size)
-    return Anatomy(stages, layers, classifier, lacking)
+    return Description(stages, layers, classifier, lacking)
 
 
 def _ends_with(model: nn.Module, path: str, image_size: int) -> bool:

@@ -13,7 +13,7 @@ from tlx.network.custom import without_classifier
 from tlx.network.depth import stage_depths, within
 from tlx.network.layers import Reached, end_at, layers, shorten
 from tlx.network.layout import layout_of
-from tlx.network.points import Point, Stage, anatomy_of, stages
+from tlx.network.points import Point, Stage, description_of, stages
 from tlx.network.trace import Reader, probe, read
 from tlx.network.unread import drop_unread, same
 
@@ -50,7 +50,9 @@ class Trunk(nn.Module):
             self.layout = "NCHW"  # as timm announces it
         self.width = self.shape[0] if self.layout == "NCHW" else self.shape[-1]
         # Code that was not written for it may fail on channels last: `x.view(len(x), -1)` does.
-        self.memory_format: torch.memory_format = torch.contiguous_format if anatomy_of(model) else torch.channels_last
+        self.memory_format: torch.memory_format = (
+            torch.contiguous_format if description_of(model) else torch.channels_last
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the features at the cut."""
@@ -73,7 +75,7 @@ def cut_at(model: nn.Module, cut: Cut, image_size: int) -> Trunk:
         InputError: A cut that does not exist, with the valid ones; an input size that the network cannot take.
     """
     point = resolve(model, cut, image_size)
-    own = anatomy_of(model) is not None
+    own = description_of(model) is not None
     if own and point.kind == "head":
         without_classifier(model)
     ends = point.kind == "layer" and (own or not shorten(model, point.name, image_size))
@@ -120,7 +122,7 @@ def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:
 def _early(model: nn.Module, keep: float, image_size: int) -> Point:
     """Find the last of the early stages. Branches that run side by side are ordered by their depth."""
     known = stages(model)
-    if not anatomy_of(model) and hasattr(model, "forward_intermediates"):
+    if not description_of(model) and hasattr(model, "forward_intermediates"):
         depths = stage_depths(model, image_size)
         known = sorted(known, key=lambda stage: (depths[stage.index], stage.index))
     last = known[max(1, math.ceil(round(keep * len(known), 9))) - 1]  # 0.28 * 25 is a little more than 7
@@ -140,4 +142,4 @@ def _stage(model: nn.Module, wanted: int | str) -> Point:
 
 def _at_stage(model: nn.Module, stage: Stage) -> Point:
     """Point at a stage; a network of the user's own is read there as at any layer."""
-    return Point("layer", stage.name) if anatomy_of(model) else Point("stage", stage.name, stage.index)
+    return Point("layer", stage.name) if description_of(model) else Point("stage", stage.name, stage.index)

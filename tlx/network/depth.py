@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tlx.errors import InputError
-from tlx.network.points import Point, anatomy_of, stages
+from tlx.network.points import Point, description_of, stages
 from tlx.network.trace import connected, probe, record, tensors_in
 
 
@@ -43,12 +43,12 @@ def within(model: nn.Module, keep: float, names: list[str], image_size: int) -> 
     weights = _weights(model)
     runs, output, _ = record(model, model, image_size)
     whole = set().union(*(connected(tensor.grad_fn) for tensor in tensors_in(output)))
-    anatomy = anatomy_of(model)
-    total = len(whole & weights) - (1 if anatomy and anatomy.classifier else 0)
+    description = description_of(model)
+    total = len(whole & weights) - (1 if description and description.classifier else 0)
     ranked = [
         (len(connected(runs[name].node) & weights), 0, order, Point("layer", name)) for order, name in enumerate(names)
     ]
-    if not anatomy and hasattr(model, "forward_intermediates"):
+    if not description and hasattr(model, "forward_intermediates"):
         found = zip(stages(model), stage_depths(model, image_size), strict=True)
         ranked += [(depth, 1, s.index, Point("stage", s.name, s.index)) for s, depth in found]
     ranked = sorted((one for one in ranked if one[0]), key=lambda one: one[:3])

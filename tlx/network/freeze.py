@@ -1,14 +1,11 @@
-"""Freeze: which parameters train in which phase and epoch, and the proof that the others did not move."""
+"""Freeze: which parameters train in which phase and epoch, and which modules sleep meanwhile."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from tlx.config.groups import (
@@ -24,12 +21,9 @@ from tlx.config.groups import (
     TrunkFreeze,
     UptoFreeze,
 )
-from tlx.errors import FrozenMovedError, InputError
+from tlx.errors import InputError
 from tlx.network.anatomy import TRUNK, Anatomy
 from tlx.network.lora import is_adapter
-
-if TYPE_CHECKING:
-    from tlx.network.network import Network
 
 TwoPhases = LpFtFreeze | SurgicalFreeze
 Freeze = (
@@ -126,48 +120,9 @@ def sleeping(module: nn.Module, trained_names: frozenset[str], prefix: str = "")
     return found
 
 
-def asleep(network: Network, policy: Freeze, trained_names: frozenset[str]) -> list[nn.Module]:
+def asleep(network: nn.Module, trunk: nn.Module, policy: Freeze, trained_names: frozenset[str]) -> list[nn.Module]:
     """Find the modules that stay in eval mode: those that sleep, and BatchNorms whose statistics are to stay."""
     found = sleeping(network, trained_names)
     if getattr(policy, "batch_statistics", None) == "frozen":
-        found += [m for m in network.trunk.modules() if getattr(m, "running_mean", None) is not None]
+        found += [m for m in trunk.modules() if getattr(m, "running_mean", None) is not None]
     return found
-
-
-def frozen_tensors(network: Network) -> dict[str, torch.Tensor]:
-    """Collect every parameter that is frozen now, and every buffer of a module that sleeps."""
-    inside = {id(m) for outer in network.asleep for m in outer.modules()}
-    tensors = {n: p for n, p in network.named_parameters() if n not in network.trained}
-    for path, module in network.named_modules():
-        if id(module) in inside:
-            for name, buffer in module.named_buffers(prefix=path, recurse=False):
-                tensors[name] = buffer
-    return tensors  # type: ignore[return-value]
-
-
-def fingerprint(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Hash each tensor's type, shape and bytes (sha256, hex)."""
-    hashes = {}
-    for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
-        digest = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
-        hashes[name] = digest.hexdigest()
-    return hashes
-
-
-def combined(hashes: Mapping[str, str]) -> str:
-    """Fold the hashes of named tensors into one (sha256, hex), whatever their order."""
-    return hashlib.sha256("".join(f"{n}={h};" for n, h in sorted(hashes.items())).encode()).hexdigest()
-
-
-def assert_unmoved(before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    """Compare two fingerprints of the frozen tensors.
-
-    Raises:
-        FrozenMovedError: Names the tensors that changed.
-    """
-    moved = [name for name in before if before[name] != after.get(name)]
-    if moved:
-        listed = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if len(moved) > 5 else "")
-        raise FrozenMovedError(f"{len(moved)} frozen tensors moved during training: {listed}", "please report this")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.network.points import anatomy_of
+from tlx.network.points import description_of
 from tlx.network.trace import Reader, main_path, probe, record
 from tlx.network.unread import same
 
@@ -36,8 +36,8 @@ def layers(model: nn.Module, image_size: int) -> list[str]:
     architecture names itself: the children of sequences, of what announces stages, and of stages that return what
     something inside them returned.
     """
-    if anatomy := anatomy_of(model):
-        return anatomy.layers
+    if description := description_of(model):
+        return description.layers
     runs, features, image = record(Reader(model), model, image_size)
     main = main_path(features, image)
     info: Any = model.feature_info

@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 from tlx.errors import InputError
-from tlx.network.points import anatomy_of, stages
+from tlx.network.points import description_of, stages
 
 
 def layout_of(shape: tuple[int, ...], model: nn.Module, image_size: int) -> tuple[str, int]:
@@ -20,7 +20,7 @@ def layout_of(shape: tuple[int, ...], model: nn.Module, image_size: int) -> tupl
     Raises:
         InputError: Features of any other form.
     """
-    info = stages(model) if anatomy_of(model) or hasattr(model, "feature_info") else []
+    info = stages(model) if description_of(model) or hasattr(model, "feature_info") else []
     widths = {stage.channels for stage in info}
     if len(shape) == 1:
         return "vector", 0

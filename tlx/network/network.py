@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from tlx.config.check import check
 from tlx.config.groups import (
     AllCut,
     CustomBackbone,
-    HeadCut,
-    LayerCut,
     LoraFreeze,
     PretrainedInit,
     ScratchInit,
-    StageCut,
     TimmBackbone,
-    TrunkFreeze,
 )
 from tlx.errors import InputError
 from tlx.network.anatomy import Anatomy
 from tlx.network.backbone import Backbone, Preprocessing, create, fitting
-from tlx.network.custom import named_by_user
 from tlx.network.cut import Cut, Trunk
-from tlx.network.depths import Depths, cut_all
+from tlx.network.depths import Depths
 from tlx.network.drop_path import must_drop
 from tlx.network.freeze import Freeze, asleep, trained
-from tlx.network.head import HEADS, Head, HeadConfig
+from tlx.network.head import Head, HeadConfig
 from tlx.network.init import load_pretrained
 from tlx.network.lora import attach, merge
 from tlx.network.pool import cut_for
+from tlx.network.reach import cut_all
 from tlx.network.trace import ImageSizeError, forget, probe
-from tlx.storage import read_json, read_tensors, write_json, write_tensors
-
-FORMAT = 2  # 1: without head.pool
 
 
 class Network(nn.Module):
@@ -65,7 +56,7 @@ class Network(nn.Module):
         self.trained = self.trained_in(epoch, phase)
         for name, parameter in self.named_parameters():
             parameter.requires_grad = name in self.trained
-        self.asleep = asleep(self, self.freeze, self.trained)
+        self.asleep = asleep(self, self.trunk, self.freeze, self.trained)
         self.train(self.training)
 
     def trained_in(self, epoch: int, phase: int = 0) -> frozenset[str]:
@@ -83,6 +74,15 @@ class Network(nn.Module):
     def trunk_frozen(self) -> bool:
         """Whether the whole trunk is frozen, so that its features are the same in every epoch."""
         return not any(name.startswith("trunk.") for name in self.trained)
+
+    def frozen_tensors(self) -> dict[str, torch.Tensor]:
+        """Collect every parameter that is frozen now, and every buffer of a module that sleeps."""
+        inside = {id(m) for outer in self.asleep for m in outer.modules()}
+        tensors: dict[str, torch.Tensor] = {n: p for n, p in self.named_parameters() if n not in self.trained}
+        for path, module in self.named_modules():
+            if id(module) in inside:
+                tensors.update(module.named_buffers(prefix=path, recurse=False))
+        return tensors
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify images."""
@@ -133,7 +133,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
         whole = _fitted(backbone, image_size, drop_path)
-    trunk, pool = _cut(head.pool, whole.model, cut, whole.preprocessing.image_size)
+    trunk, pool = cut_trunk(head.pool, whole.model, cut, whole.preprocessing.image_size)
     if drop_path:
         must_drop(trunk, backbone.name)
     weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
@@ -146,7 +146,8 @@ def build(
     return Network(trunk, new, freeze), whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
 
 
-def _cut(pool: str, model: nn.Module, cut: Cut | AllCut, image_size: int) -> tuple[Trunk | Depths, str]:
+def cut_trunk(pool: str, model: nn.Module, cut: Cut | AllCut, image_size: int) -> tuple[Trunk | Depths, str]:
+    """Cut ``model`` in place; return what is kept, and the kind of pooling that its features get."""
     return (cut_all(model, cut, image_size), pool) if isinstance(cut, AllCut) else cut_for(pool, model, cut, image_size)
 
 
@@ -195,79 +196,3 @@ def described(network: Network, surgery: Surgery) -> dict[str, Any]:
 def parameter_count(module: nn.Module) -> int:
     """Count parameters."""
     return sum(p.numel() for p in module.parameters())
-
-
-def save(
-    folder: Path,
-    network: Network,
-    backbone: TimmBackbone | CustomBackbone,
-    head: HeadConfig,
-    seen: Preprocessing,
-    classes: list[str],
-) -> None:
-    """Write ``folder/network.json`` and ``folder/weights.safetensors``: all that rebuilds the network, no code.
-
-    Of a backbone of the user's own only that it is one: its name would be an invitation to run it.
-    """
-    folder.mkdir(exist_ok=True)
-    write_tensors(folder / "weights.safetensors", network.state_dict())
-    point = network.trunk.point
-    description = {
-        "format": FORMAT,
-        "backbone": (
-            {"kind": backbone.kind}
-            if isinstance(backbone, CustomBackbone)
-            else {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})}
-        ),
-        "cut": {"kind": point.kind, "name": point.name, "stage": point.stage},
-        "head": {**asdict(head), "pool": network.head.pool.kind},
-        "preprocessing": asdict(seen),
-        "classes": classes,
-    }
-    write_json(folder / "network.json", description)
-
-
-def load(folder: Path, own: TimmBackbone | CustomBackbone | None = None) -> tuple[Network, Preprocessing, list[str]]:
-    """Build a saved network again, all of it frozen but its head, in eval mode.
-
-    What is saved of a backbone of the user's own names no code: ``own`` does.
-
-    Raises:
-        InputError: A file that is missing, damaged, or does not fit.
-    """
-    try:
-        return _loaded(folder, read_json(folder / "network.json"), own)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        mend = "restore its files or train again"
-        if isinstance(own, CustomBackbone):
-            mend = f"{mend}; or name the backbone.target and backbone.kwargs that it was trained with"
-        raise InputError(f"the model in {folder} is damaged ({reason})", mend) from None
-
-
-def _loaded(
-    folder: Path, plain: Any, own: TimmBackbone | CustomBackbone | None
-) -> tuple[Network, Preprocessing, list[str]]:
-    if plain["format"] > FORMAT:
-        raise InputError(f"{folder} was written by a newer tlx (format {plain['format']})", "upgrade tlx")
-    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["preprocessing"].items()}
-    seen = Preprocessing(**settings)
-    if plain["backbone"].get("kind") == CustomBackbone.kind:
-        backbone: TimmBackbone | CustomBackbone = named_by_user(own, folder)
-    else:
-        backbone = check({"kind": "timm", **plain["backbone"]}, TimmBackbone, "backbone")
-    model = create(backbone, seen.image_size).model
-    at = plain["cut"]
-    cuts: Mapping[str, Any] = {
-        "head": HeadCut(),
-        "stage": StageCut(stage=at["stage"]),
-        "layer": LayerCut(name=at["name"]),
-        "all": AllCut(until=at["name"] if at["stage"] is None else at["stage"]),
-    }
-    saved = {"pool": "avg" if at["kind"] == "layer" else "auto", **plain["head"]}  # format 1 knew no class token
-    config = check(saved, HEADS[saved["kind"]], "head")
-    trunk, pool = _cut(config.pool, model, cuts[at["kind"]], seen.image_size)
-    head = Head(replace(config, pool=pool), trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
-    network = Network(trunk, head, TrunkFreeze())
-    network.load_state_dict(read_tensors(folder / "weights.safetensors"))
-    return network.eval(), seen, list(plain["classes"])

@@ -28,7 +28,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class Description:
     """What a pass showed of a network that does not describe itself as timm's do (see custom.py).
 
     ``feature_info`` as timm has it, the paths at which it can be cut, and the path of its classifier; where it has
@@ -41,13 +41,13 @@ class Anatomy:
     lacking: str
 
 
-def anatomy_of(model: nn.Module) -> Anatomy | None:
-    """Return the anatomy of a network of the user's own; None for one that describes itself."""
-    return getattr(model, "_tlx_anatomy", None)
+def description_of(model: nn.Module) -> Description | None:
+    """Return the description of a network of the user's own; None for one that describes itself."""
+    return getattr(model, "_tlx_description", None)
 
 
 def stages(model: nn.Module) -> list[Stage]:
     """List the stages that a model announces, in its order: from the input on, branch by branch."""
-    anatomy = anatomy_of(model)
-    info: Any = anatomy.feature_info if anatomy else model.feature_info
+    description = description_of(model)
+    info: Any = description.feature_info if description else model.feature_info
     return [Stage(i, f["module"] or f"stage{i}", f["num_chs"], f["reduction"]) for i, f in enumerate(info)]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tlx.errors import InputError
-from tlx.network.points import anatomy_of
+from tlx.network.points import description_of
 
 
 class ImageSizeError(InputError):
@@ -20,7 +20,7 @@ class ImageSizeError(InputError):
 
 def read(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Compute a timm model's features before its own pooling; of a network of the user's own, all there is."""
-    if anatomy_of(model):
+    if description_of(model):
         return model(images)
     return model.forward_features(images)  # type: ignore[operator]
 

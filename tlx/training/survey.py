@@ -21,9 +21,10 @@ from tlx.learner.plan import plan
 from tlx.learner.progress import ProgressBar
 from tlx.network.cost import multiply_adds
 from tlx.network.cut import Point
-from tlx.network.depths import Depths, open_depths, reached
+from tlx.network.depths import Depths
 from tlx.network.inference import Embedder, predict
 from tlx.network.network import Network
+from tlx.network.reach import open_depths, reached
 from tlx.network.trace import evaluating
 from tlx.results import profile as shown
 from tlx.results.clock import Clock

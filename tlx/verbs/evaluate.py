@@ -16,7 +16,7 @@ from tlx.data.transforms import Prepare
 from tlx.errors import InputError
 from tlx.learner.metrics import measure
 from tlx.learner.trainer import make_trainer
-from tlx.network import network as networks
+from tlx.network import model_folder
 from tlx.network.inference import Classifier, predict
 from tlx.results.console import console, metrics_table, say
 from tlx.results.run_folder import RunFolder
@@ -33,7 +33,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if not folder.model.is_dir():
         raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
     settings = saved_config(folder.read_config(), config.backbone)
-    network, preprocessing, classes = networks.load(folder.model, settings.backbone)
+    network, preprocessing, classes = model_folder.load(folder.model, settings.backbone)
     data = config.data or settings.data
     source = open_source(data, settings.seed)
     if unknown := sorted(set(source.classes) - set(classes)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tlx.config.roots import PretrainConfig
 from tlx.errors import InputError
-from tlx.network import network as networks
+from tlx.network import model_folder
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
 from tlx.results.run_folder import RunFolder
@@ -28,7 +28,7 @@ def pretrain(config: PretrainConfig, folder: RunFolder, clock: Clock, command: s
     result = train(config, folder, clock, command)
     if not result:
         return result
-    network, _, _ = networks.load(folder.model, config.backbone)
+    network, _, _ = model_folder.load(folder.model, config.backbone)
     write_tensors(output, network.trunk.model.state_dict())
     told = ("backbone", "metrics", "images", "seconds", "fingerprints", "versions", "config")
     recipe = {key: result[key] for key in told}

@@ -15,8 +15,9 @@ from tlx.interruption import Interruption
 from tlx.learner.metrics import measure
 from tlx.learner.plan import awake, plan
 from tlx.learner.trainer import make_trainer
-from tlx.network import freeze
+from tlx.network import model_folder
 from tlx.network import network as networks
+from tlx.network.fingerprint import combined, hashed
 from tlx.network.network import Network, Surgery
 from tlx.results import profile as profiles
 from tlx.results.clock import Clock
@@ -52,7 +53,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         if trainer.is_global_zero:
             announce(config, source, network, surgery)
 
-        started, raced = freeze.combined(freeze.fingerprint(network.trunk.state_dict())), None
+        started, raced = combined(hashed(network.trunk.state_dict())), None
         profile, aside = side_profile(work, network)
         survey = survey or aside
         if isinstance(config.init, RaceInit):
@@ -66,7 +67,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             return {}
         with clock.phase("report"):
             final = networks.finished(network)
-            networks.save(folder.model, final, config.backbone, config.head, preprocessing, list(source.classes))
+            model_folder.save(folder.model, final, config.backbone, config.head, preprocessing, list(source.classes))
             if profile is not None:
                 profiles.write(folder.path, profile, len(source.classes))
         result = compose(
@@ -83,10 +84,10 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             frozen_unchanged=True,  # the certificate would have ended the run
             images={split: len(source.split(split).labels) for split in SPLITS},
             fingerprints={
-                "data": freeze.combined(hashes),
+                "data": combined(hashes),
                 "test": hashes["test"],
                 "weights": started,
-                "model": freeze.combined(freeze.fingerprint(final.state_dict())),
+                "model": combined(hashed(final.state_dict())),
             },
             seconds=clock.read(),
             command=command,
