@@ -13,6 +13,7 @@ __all__ = [
     "LettersData",
     "LightAugment",
     "NoAugment",
+    "OwnData",
     "PatchesData",
     "StandardAugment",
 ]
@@ -29,14 +30,36 @@ class Data:
 
 
 @dataclass
-class FolderData(Data):
+class OwnData(Data):
+    """What every source of a person's own images shares.
+
+    Args:
+        split: The shares of train, val and test, where they are not given. Where only some are, the others keep their
+            shares of what there is to divide, and train takes the rest.
+        per_class: At most so many training images a class, before validation images are carved out of them.
+        fraction: At most this share of every class's training images, likewise.
+        on_bad: What becomes of images that cannot be read: ``error`` ends the run and names them, ``skip`` leaves
+            them out, before anything is split.
+        scan: What is read before training: ``headers`` of the files, or everything (``full``).
+        max_megapixels: Larger images are refused before they are decoded.
+        cache: Where decoded images are kept for the next epochs: nowhere, in memory, or on disk.
+    """
+
+    split: list[float] = numbers(0.7, 0.15, 0.15, low=0, high=1, least=3)
+    per_class: int | None = number(None, low=1)
+    fraction: float | None = number(None, above=0, high=1)
+    on_bad: str = choice("error", "error", "skip")
+    scan: str = choice("headers", "headers", "full")
+    max_megapixels: float = number(100.0, above=0)
+    cache: str = choice("off", "off", "ram", "disk")
+
+
+@dataclass
+class FolderData(OwnData):
     """Class folders: ``root/CLASS/*.jpg`` or ``root/{train,val,test}/CLASS/*.jpg``."""
 
     kind: str = "folder"
     root: str = path(required=True)
-    per_class: int | None = number(None, low=1)  # at most so many training images a class (before validation is carved)
-    val_share: float = number(0.15, above=0, high=0.9)
-    test_share: float = number(0.15, above=0, high=0.9)
 
 
 @dataclass

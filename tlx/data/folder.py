@@ -1,4 +1,4 @@
-"""Class folders, with or without given splits."""
+"""Folder: class folders, with or without given splits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tlx.config.groups import FolderData
-from tlx.data.source import FileImages, Source
-from tlx.data.splits import carve, limit
+from tlx.data.decode import pixels
+from tlx.data.found import Found
+from tlx.data.source import FileImages, Images
 from tlx.errors import InputError
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -19,11 +20,8 @@ SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "valida
 LAYOUT = "expected data.root/CLASS/*.jpg, or data.root/train/CLASS/*.jpg with val/ and test/ beside train/"
 
 
-def open_folder(config: FolderData, seed: int) -> Source:
-    """Read the class folders below ``config.root`` and settle the three splits.
-
-    Given splits are taken as they are. With ``train`` and ``val`` alone, ``val`` serves as the test set and validation
-    is carved out of ``train``; what is not given is carved out of the rest, stratified and seeded.
+def open_folder(config: FolderData) -> Found:
+    """Read the class folders below ``config.root``, and which splits they are in.
 
     Raises:
         InputError: No folder, no classes, one class, an empty class, a class that ``train`` lacks.
@@ -38,24 +36,12 @@ def open_folder(config: FolderData, seed: int) -> Source:
             raise InputError(f"data.root={root} has no train/", LAYOUT)
         given = {"train": root, "val": None, "test": None}
     folders: dict[str, Path] = {split: folder for split, folder in given.items() if folder is not None}
-    classes = _classes(folders["train"], skipped)
-    found = {split: _files(folder, root, classes, skipped) for split, folder in folders.items()}
-    notes = []
-    train = found["train"]
-    if "val" in found and "test" not in found:
-        found["test"] = found.pop("val")
-        notes.append(f"{given['val'].name}/ serves as the test set")  # type: ignore[union-attr]
-    if "test" not in found:
-        train, found["test"] = carve(train, config.test_share, seed, "test")
-        notes.append(f"{len(found['test'].labels)} images carved out as the test set")
-    train = limit(train, config.per_class, seed)  # behind the test set, which is then the same for every per_class
-    if "val" not in found:
-        train, found["val"] = carve(train, config.val_share, seed, "val")
-        notes.append(f"{len(found['val'].labels)} training images carved out for validation")
-    if skipped:
-        listed = ", ".join(f"{count} {ending or 'without ending'}" for ending, count in sorted(skipped.items()))
-        notes.append(f"skipped files that are no images by their ending: {listed}")
-    return Source(tuple(classes), train, found["val"], found["test"], tuple(notes))
+    classes = _classes(folders["train"])
+    most = pixels(config.max_megapixels)
+    found: dict[str, Images] = {
+        split: _files(folder, root, classes, skipped, most) for split, folder in folders.items()
+    }
+    return Found(str(root), tuple(classes), found, skipped=dict(skipped))
 
 
 def _given(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -64,7 +50,7 @@ def _given(root: Path, names: tuple[str, ...]) -> Path | None:
     return root / here[0] if here else None
 
 
-def _classes(folder: Path, skipped: Counter[str]) -> list[str]:
+def _classes(folder: Path) -> list[str]:
     classes = _class_folders(folder)
     if not classes:
         images = sum(1 for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in ENDINGS)
@@ -92,7 +78,7 @@ def _is_dir(entry: os.DirEntry[str]) -> bool:
     return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
-def _files(folder: Path, root: Path, classes: list[str], skipped: Counter[str]) -> FileImages:
+def _files(folder: Path, root: Path, classes: list[str], skipped: Counter[str], max_pixels: int) -> FileImages:
     paths: list[str] = []
     labels: list[int] = []
     here = _class_folders(folder)
@@ -105,7 +91,7 @@ def _files(folder: Path, root: Path, classes: list[str], skipped: Counter[str]) 
             raise InputError(f"the class folder {folder / name} has no images", "add images or remove the folder")
         paths += [str(file.relative_to(root)) for file in files]
         labels += [label] * len(files)
-    return FileImages(root, tuple(paths), np.array(labels, dtype=np.int64))
+    return FileImages(root, tuple(paths), np.array(labels, dtype=np.int64), max_pixels)
 
 
 def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:

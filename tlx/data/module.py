@@ -43,7 +43,7 @@ class Views(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index = key
-        image = self.images.read(index)
+        image = self.images.read(index, (self.draw or self.prepare).side)
         tensor = self.draw(image, epoch, index) if self.draw else self.prepare(image)
         return {"image": tensor, "label": int(self.images.labels[index]), "index": index}
 

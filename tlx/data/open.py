@@ -8,6 +8,7 @@ from tlx.config.groups import DigitsData, FolderData, LettersData, PatchesData
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
 from tlx.data.folder import open_folder
+from tlx.data.settle import settle
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
 
@@ -21,7 +22,7 @@ def open_source(config: AnyData, seed: int) -> Source:
         InputError: Whatever is wrong with the user's images, named.
     """
     if isinstance(config, FolderData):
-        return open_folder(config, seed)
+        return settle(open_folder(config), config, seed)
     try:
         return _open_builtin(config, seed)
     except ValueError as error:

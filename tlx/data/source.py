@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from tlx.data.decode import MAX_PIXELS, TooLargeError, decode
 from tlx.errors import InputError, MachineError
 
 SPLITS = ("train", "val", "test")
@@ -31,8 +35,12 @@ class Images(Protocol):
     def content(self, index: int) -> bytes:
         """Return the bytes that the image's identity is made of."""
 
-    def read(self, index: int) -> Image.Image:
-        """Decode to RGB."""
+    @property
+    def digests(self) -> np.ndarray:
+        """The hashes (sha256) of the contents: (N,) of 32 bytes each."""
+
+    def read(self, index: int, side: int | None = None) -> Image.Image:
+        """Decode to RGB; where ``side`` is given, as large as a short side of so many pixels needs, or larger."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,12 @@ class ArrayImages:
         """Return the pixels."""
         return self.images[index].tobytes()
 
-    def read(self, index: int) -> Image.Image:
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """The hashes of the pixels."""
+        return _digest(self.content, len(self.labels))
+
+    def read(self, index: int, side: int | None = None) -> Image.Image:
         """Wrap the pixels."""
         return Image.fromarray(self.images[index])
 
@@ -80,6 +93,7 @@ class FileImages:
     root: Path
     paths: tuple[str, ...]  # relative to root
     labels: np.ndarray
+    max_pixels: int = MAX_PIXELS
 
     def name(self, index: int) -> str:
         """Return the path relative to the root."""
@@ -89,14 +103,19 @@ class FileImages:
         """Return the file's bytes."""
         return self._open(index, lambda path: path.read_bytes())
 
-    def read(self, index: int) -> Image.Image:
-        """Decode, turn as EXIF says, and convert to RGB.
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """The hashes of the files' bytes."""
+        return _digest(self.content, len(self.labels))
+
+    def read(self, index: int, side: int | None = None) -> Image.Image:
+        """Decode a file (see decode.py).
 
         Raises:
             InputError: Names the file that cannot be decoded.
             MachineError: Names the file that cannot be read at all.
         """
-        return self._open(index, _decode)
+        return self._open(index, lambda path: decode(path, side, self.max_pixels))
 
     def _open(self, index: int, how: Callable[[Path], T]) -> T:
         path = self.root / self.paths[index]
@@ -106,7 +125,9 @@ class FileImages:
             raise InputError(f"the image {path} is gone", "leave data.root unchanged during a run") from None
         except PermissionError:
             raise MachineError(f"the image {path} may not be read", "change its permissions") from None
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except TooLargeError as error:
+            raise InputError(f"the image {path} is too large: {error}", "remove it or raise the limit") from None
+        except (OSError, ValueError, SyntaxError) as error:
             raise InputError(f"the image {path} cannot be decoded ({error})", "remove it or replace it") from None
 
 
@@ -130,26 +151,33 @@ class Chosen:
         """Return the image's own bytes."""
         return self.images.content(int(self.indices[index]))
 
-    def read(self, index: int) -> Image.Image:
+    @property
+    def digests(self) -> np.ndarray:
+        """The images' own hashes."""
+        return self.images.digests[self.indices]
+
+    def read(self, index: int, side: int | None = None) -> Image.Image:
         """Decode the image."""
-        return self.images.read(int(self.indices[index]))
+        return self.images.read(int(self.indices[index]), side)
 
 
-def _decode(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        turned = ImageOps.exif_transpose(image)
-        if turned.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255, not scale them
-            return Image.fromarray((np.asarray(turned) // 257).astype(np.uint8)).convert("RGB")
-        if turned.mode in ("I", "F"):
-            raise ValueError(f"pixels of mode {turned.mode} have no scale of their own: convert them to 8 or 16 bits")
-        if "transparency" in turned.info:
-            turned = turned.convert("RGBA")  # on the way, or Pillow warns
-        return turned.convert("RGB")
+def choose(images: Images, indices: np.ndarray) -> Images:
+    """Choose images of a split by their indices; a choice of a choice is one choice."""
+    if isinstance(images, Chosen):
+        return Chosen(images.images, images.indices[indices])
+    return Chosen(images, indices)
+
+
+def _digest(content: Callable[[int], bytes], count: int) -> np.ndarray:
+    """Hash every image's content: (N,) of 32 bytes each. Reading and hashing let go of Python's lock."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        hashes = list(pool.map(lambda index: hashlib.sha256(content(index)).digest(), range(count), chunksize=64))
+    return np.array(hashes, dtype="V32")
 
 
 def fingerprint(images: Images) -> str:
     """Hash the labels and the content of a split, in order (sha256, hex). Names do not enter."""
     digest = hashlib.sha256()
-    for index, label in enumerate(images.labels):
-        digest.update(f"{label}:".encode() + hashlib.sha256(images.content(index)).digest())
+    for label, content in zip(images.labels, images.digests, strict=True):
+        digest.update(f"{label}:".encode() + content.tobytes())
     return digest.hexdigest()

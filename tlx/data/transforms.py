@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from PIL import Image
 from torchvision.transforms import v2
@@ -14,20 +16,23 @@ Augment = NoAugment | LightAugment | StandardAugment
 
 
 class Prepare:
-    """Resize the short side, crop the centre, scale to [0, 1], normalise: an image to a tensor (3, S, S) float32."""
+    """Resize the short side, crop the centre, scale to [0, 1], normalise: an image to a tensor (3, S, S) float32.
+
+    ``side`` is what the short side is resized to, in pixels.
+    """
 
     def __init__(
         self, image_size: int, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str, crop: float
     ) -> None:
         self.image_size = image_size
-        self.resized = round(image_size / crop)
+        self.side = round(image_size / crop)
         self.mode = v2.InterpolationMode(interpolation)
         self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
         self.std = torch.tensor(std).view(-1, 1, 1) * 255
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Prepare one image."""
-        sized = v2.functional.resize(image, [self.resized], interpolation=self.mode)
+        sized = v2.functional.resize(image, [self.side], interpolation=self.mode)
         return self.normalise(v2.functional.center_crop(sized, [self.image_size]))
 
     def normalise(self, image: Image.Image) -> torch.Tensor:
@@ -48,9 +53,11 @@ class Draw:
     def __init__(self, prepare: Prepare, augment: Augment, seed: int) -> None:
         self.prepare = prepare
         self.seed = seed
+        self.side = prepare.side  # of the image's short side, as many pixels as the smallest crop needs
         self.steps: list[v2.Transform] = []
         if not isinstance(augment, NoAugment):
             scale, ratio = _pair("scale", augment.scale), _pair("ratio", augment.ratio)
+            self.side = math.ceil(prepare.image_size / math.sqrt(scale[0]))
             self.steps.append(v2.RandomResizedCrop(prepare.image_size, scale, ratio, prepare.mode))
         if isinstance(augment, StandardAugment):
             self.steps.append(v2.RandomHorizontalFlip(augment.flip))

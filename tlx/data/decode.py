@@ -1,0 +1,93 @@
+"""Decode: any image file becomes RGB of eight bits, as a person sees it."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 100_000_000
+GAP = 2  # decoded at reduced scale, a side is at least so many times what is needed: the same to the eye
+_pillows_limit = threading.Lock()
+
+
+def pixels(megapixels: float) -> int:
+    """Turn a limit in megapixels to one in pixels."""
+    return round(megapixels * 1e6)
+
+
+class TooLargeError(ValueError):
+    """An image of more pixels than are allowed."""
+
+
+def decode(file: Path | bytes, side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the first frame, turn it as EXIF says, and convert it to RGB.
+
+    Sixteen bits are scaled to eight. Numbers without a scale of their own (float, 32 bits) are read as shares of one,
+    as 0 to 255, or as 0 to 65,535, whichever is the first that holds all of them. What is transparent shows white.
+
+    Args:
+        file: A path, or a file's bytes.
+        side: What the short side is needed for, in pixels: a JPEG file is decoded at the smallest of the scales
+            1, 1/2, 1/4, 1/8 at which its short side is at least ``GAP`` times that. None: at full size.
+        max_pixels: More of them are refused before any is decoded.
+
+    Raises:
+        OSError, ValueError, SyntaxError: What Pillow cannot decode.
+        TooLargeError: More than ``max_pixels``.
+    """
+    with open_image(file, max_pixels) as image:
+        if side is not None and (least := min(image.size)) >= 2 * GAP * side:
+            share = GAP * side / least
+            image.draft(None, (int(image.width * share), int(image.height * share)))
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open an image, reading its header only.
+
+    Raises:
+        OSError, ValueError, SyntaxError: No image that Pillow knows.
+        TooLargeError: More than ``max_pixels``.
+    """
+    stream = BytesIO(file) if isinstance(file, bytes) else file
+    with warnings.catch_warnings(), _pillows_limit:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours holds instead
+        try:
+            image = Image.open(stream)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    if (pixels := image.width * image.height) > max_pixels:
+        image.close()
+        raise TooLargeError(f"{pixels / 1e6:,.0f} megapixels are more than data.max_megapixels={max_pixels / 1e6:g}")
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # Pillow would clip 16 bits at 255, not scale them
+        return _grey(np.asarray(image) / 65535)
+    if image.mode in ("I", "F"):
+        return _grey(_shares(np.asarray(image)))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if np.asarray(image.getchannel("A")).min() < 255:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    low, high = float(np.min(values)), float(np.max(values))
+    limits = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
+    scale = next((limit for limit in limits if high <= limit), None)
+    if not low >= 0 or scale is None:  # a NaN is not >= 0
+        raise ValueError(f"pixels from {low:g} to {high:g} have no scale of their own: convert them to 8 or 16 bits")
+    return values / scale
+
+
+def _grey(shares: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(shares * 255).astype(np.uint8)).convert("RGB")

@@ -1,0 +1,26 @@
+"""Found: what a source holds before it is split: labelled images, the classes, and what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tlx.data.source import Images
+
+
+@dataclass(frozen=True)
+class Found:
+    """The images of a source by split, as they were given.
+
+    ``train`` is always there; where ``val`` or ``test`` are not, they are carved out of it. ``groups`` (N,) are numbers
+    of what must not be parted, such as the photographs of one patient; a split without them has no entry.
+    ``place`` is what messages call it by, ``skipped`` counts files that are no images, by their ending.
+    """
+
+    place: str
+    classes: tuple[str, ...]
+    given: dict[str, Images]
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
