@@ -51,7 +51,7 @@ class OwnData(Data):
     on_bad: str = choice("error", "error", "skip")
     scan: str = choice("headers", "headers", "full")
     max_megapixels: float = number(100.0, above=0)
-    cache: str = choice("off", "off", "ram", "disk")
+    cache: str = choice("none", "none", "ram", "disk")
 
 
 @dataclass
