@@ -99,13 +99,13 @@ def test_what_is_transparent_shows_white(tmp_path: Path) -> None:
 def test_a_photograph_is_decoded_at_the_scale_that_is_needed(tmp_path: Path) -> None:
     large = picture().resize((1632, 1224), Image.Resampling.BICUBIC)
     large.save(tmp_path / "x.jpg", quality=92)
-    sizes = {side: decode(tmp_path / "x.jpg", side).size for side in (None, 700, 306, 305, 153, 76, 10)}
+    sizes = {side: decode(tmp_path / "x.jpg", side).size for side in (None, 1224, 613, 612, 306, 153, 20)}
     assert sizes == {
-        None: (1632, 1224), 700: (1632, 1224), 306: (816, 612), 305: (816, 612), 153: (408, 306), 76: (204, 153),
-        10: (204, 153),
+        None: (1632, 1224), 1224: (1632, 1224), 613: (1632, 1224), 612: (816, 612), 306: (408, 306),
+        153: (204, 153), 20: (204, 153),
     }  # fmt: skip
     prepare = Prepare(224, (0.0,) * 3, (1.0,) * 3, "bicubic", 0.875)
-    whole, reduced = (prepare(decode(tmp_path / "x.jpg", side)) for side in (None, prepare.side))
+    whole, reduced = (prepare(decode(tmp_path / "x.jpg", side)) for side in (None, prepare.least))
     assert float((whole - reduced).abs().mean()) < 1.0  # of 255
     assert float((whole - reduced).abs().max()) < 10.0
     large.save(tmp_path / "x.png")

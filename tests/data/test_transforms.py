@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
 
-from tlx.config.groups import LightAugment, NoAugment, StandardAugment
+from tlx.config.groups import LightAugment, NoAugment, StandardAugment, StrongAugment
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
 
@@ -55,7 +55,7 @@ def test_mean_and_deviation_belong_to_their_channels() -> None:
 
 
 PREPARE = Prepare(24, MEAN, STD, "bilinear", 1.0)
-AUGMENTS: list[Augment] = [LightAugment(), StandardAugment()]
+AUGMENTS: list[Augment] = [LightAugment(), StandardAugment(), StrongAugment(), StrongAugment(policy="rand")]
 
 
 @pytest.mark.parametrize("augment", AUGMENTS, ids=lambda a: a.kind)

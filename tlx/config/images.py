@@ -16,6 +16,7 @@ __all__ = [
     "OwnData",
     "PatchesData",
     "StandardAugment",
+    "StrongAugment",
 ]
 
 
@@ -43,6 +44,7 @@ class OwnData(Data):
         scan: What is read before training: ``headers`` of the files, or everything (``full``).
         max_megapixels: Larger images are refused before they are decoded.
         cache: Where decoded images are kept for the next epochs: nowhere, in memory, or on disk.
+        cache_dir: The folder for those on disk.
     """
 
     split: list[float] = numbers(0.7, 0.15, 0.15, low=0, high=1, least=3)
@@ -52,6 +54,7 @@ class OwnData(Data):
     scan: str = choice("headers", "headers", "full")
     max_megapixels: float = number(100.0, above=0)
     cache: str = choice("none", "none", "ram", "disk")
+    cache_dir: str = path("~/.cache/tlx/images")
 
 
 @dataclass
@@ -130,3 +133,24 @@ class StandardAugment(Mixing):
     ratio: list[float] = numbers(0.75, 1.3333)
     flip: float = number(0.5, low=0, high=1)
     jitter: float = number(0.2, low=0, high=1)
+
+
+@dataclass
+class StrongAugment(Mixing):
+    """For photographs and long trainings: smaller crops, flips, random operations, erased rectangles, mixed batches.
+
+    ``policy`` is ``trivial`` (TrivialAugment, Müller and Hutter, 2021: one operation of any strength) or ``rand``
+    (RandAugment, Cubuk et al., 2020: ``operations`` of strength ``magnitude``). ``erase`` is the probability that a
+    rectangle is blanked (Zhong et al., 2020).
+    """
+
+    kind: str = "strong"
+    scale: list[float] = numbers(0.2, 1.0)
+    ratio: list[float] = numbers(0.75, 1.3333)
+    flip: float = number(0.5, low=0, high=1)
+    policy: str = choice("trivial", "trivial", "rand")
+    operations: int = number(2, low=1)
+    magnitude: int = number(9, low=0, high=30)
+    erase: float = number(0.25, low=0, high=1)
+    mixup: float = number(0.2, low=0)
+    cutmix: float = number(1.0, low=0)

@@ -27,7 +27,7 @@ Freeze = (
 )
 Features = g.MemoryFeatures | g.NoFeatures
 AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData
-Augment = g.NoAugment | g.LightAugment | g.StandardAugment
+Augment = g.NoAugment | g.LightAugment | g.StandardAugment | g.StrongAugment
 Optimizer = g.AdamW | g.SGD
 Schedule = g.CosineSchedule | g.ConstantSchedule
 

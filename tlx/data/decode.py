@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000
-GAP = 2  # decoded at reduced scale, a side is at least so many times what is needed: the same to the eye
 _pillows_limit = threading.Lock()
 
 
@@ -24,7 +23,7 @@ class TooLargeError(ValueError):
     """An image of more pixels than are allowed."""
 
 
-def decode(file: Path | bytes, side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(file: Path | bytes, least: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode the first frame, turn it as EXIF says, and convert it to RGB.
 
     Sixteen bits are scaled to eight. Numbers without a scale of their own (float, 32 bits) are read as shares of one,
@@ -32,8 +31,8 @@ def decode(file: Path | bytes, side: int | None = None, max_pixels: int = MAX_PI
 
     Args:
         file: A path, or a file's bytes.
-        side: What the short side is needed for, in pixels: a JPEG file is decoded at the smallest of the scales
-            1, 1/2, 1/4, 1/8 at which its short side is at least ``GAP`` times that. None: at full size.
+        least: How many pixels the short side must have: a JPEG file is decoded at the smallest of the scales
+            1, 1/2, 1/4, 1/8 at which it has them. None: at full size.
         max_pixels: More of them are refused before any is decoded.
 
     Raises:
@@ -41,8 +40,8 @@ def decode(file: Path | bytes, side: int | None = None, max_pixels: int = MAX_PI
         TooLargeError: More than ``max_pixels``.
     """
     with open_image(file, max_pixels) as image:
-        if side is not None and (least := min(image.size)) >= 2 * GAP * side:
-            share = GAP * side / least
+        if least is not None and min(image.size) >= 2 * least:
+            share = least / min(image.size)
             image.draft(None, (int(image.width * share), int(image.height * share)))
         return _rgb(ImageOps.exif_transpose(image))
 

@@ -7,6 +7,7 @@ import signal
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tlx.data.cache import Size, cached
 from tlx.data.order import Key, Order
 from tlx.data.source import Images, Source
 from tlx.data.transforms import Augment, Draw, Prepare
@@ -43,7 +45,7 @@ class Views(Dataset[dict[str, Any]]):
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index = key
-        image = self.images.read(index, (self.draw or self.prepare).side)
+        image = self.images.read(index, (self.draw or self.prepare).least)
         tensor = self.draw(image, epoch, index) if self.draw else self.prepare(image)
         return {"image": tensor, "label": int(self.images.labels[index]), "index": index}
 
@@ -84,6 +86,8 @@ class ImageModule(pl.LightningDataModule):
         balance: str,
         seed: int,
         place: tuple[int, int] = (0, 1),
+        cache: str = "none",
+        cache_dir: Path = Path(),
     ) -> None:
         super().__init__()
         self.place = place  # (rank, world)
@@ -95,6 +99,7 @@ class ImageModule(pl.LightningDataModule):
         self.balance = balance
         self.seed = seed
         self.order: Order | None = None
+        self.cache, self.cache_dir = cache, cache_dir
         self.position = (0, 0)  # where a loaded checkpoint stopped: epoch, and how many of its batches were done
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -102,16 +107,18 @@ class ImageModule(pl.LightningDataModule):
         self.order = Order(self.source.train.labels, self.batch_size, self.seed, self.balance == "sampler", *self.place)
         # Lightning opens the first iterator before it tells the epoch: say it here, or epoch 0's order is replayed.
         self.order.start, self.order.epoch = self.position, self.position[0]
-        views = Views(self.source.train, self.prepare, self.draw)
+        views = Views(self._cached("train", self.draw), self.prepare, self.draw)
         return self._loader(views, batch_sampler=self.order, persistent_workers=self.workers > 0)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation loader."""
-        return self.plain_loader("val")
+        return self._plain(self._cached("val", self.prepare))
 
     def plain_loader(self, split: str) -> DataLoader[Any]:
         """Return a loader over a split in its own order, prepared as for testing, shared out over processes."""
-        images = self.source.split(split)
+        return self._plain(self.source.split(split))
+
+    def _plain(self, images: Images) -> DataLoader[Any]:
         rank, world = self.place
         keys = [(0, index) for index in range(rank, len(images.labels), world)]
         return self._loader(Views(images, self.prepare), sampler=keys, batch_size=max(1, self.batch_size // world))
@@ -140,6 +147,11 @@ class ImageModule(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over how far the training data was read."""
         self.position = (int(state_dict["epoch"]), int(state_dict["batches"]))
+
+    def _cached(self, split: str, view: Prepare | Draw) -> Images:
+        """Return a split's images as a view reads them epoch by epoch."""
+        size = Size(view.side, view.least, self.prepare.resampling)
+        return cached(self.source.split(split), self.cache, self.cache_dir, size)
 
     def _loader(self, views: Views, **how: Any) -> DataLoader[Any]:
         return Loader(

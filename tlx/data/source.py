@@ -39,8 +39,8 @@ class Images(Protocol):
     def digests(self) -> np.ndarray:
         """The hashes (sha256) of the contents: (N,) of 32 bytes each."""
 
-    def read(self, index: int, side: int | None = None) -> Image.Image:
-        """Decode to RGB; where ``side`` is given, as large as a short side of so many pixels needs, or larger."""
+    def read(self, index: int, least: int | None = None) -> Image.Image:
+        """Decode to RGB; the short side may be smaller than the image's own, but has ``least`` pixels if that has."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ArrayImages:
         """The hashes of the pixels."""
         return _digest(self.content, len(self.labels))
 
-    def read(self, index: int, side: int | None = None) -> Image.Image:
+    def read(self, index: int, least: int | None = None) -> Image.Image:
         """Wrap the pixels."""
         return Image.fromarray(self.images[index])
 
@@ -108,14 +108,14 @@ class FileImages:
         """The hashes of the files' bytes."""
         return _digest(self.content, len(self.labels))
 
-    def read(self, index: int, side: int | None = None) -> Image.Image:
+    def read(self, index: int, least: int | None = None) -> Image.Image:
         """Decode a file (see decode.py).
 
         Raises:
             InputError: Names the file that cannot be decoded.
             MachineError: Names the file that cannot be read at all.
         """
-        return self._open(index, lambda path: decode(path, side, self.max_pixels))
+        return self._open(index, lambda path: decode(path, least, self.max_pixels))
 
     def _open(self, index: int, how: Callable[[Path], T]) -> T:
         path = self.root / self.paths[index]
@@ -156,9 +156,9 @@ class Chosen:
         """The images' own hashes."""
         return self.images.digests[self.indices]
 
-    def read(self, index: int, side: int | None = None) -> Image.Image:
+    def read(self, index: int, least: int | None = None) -> Image.Image:
         """Decode the image."""
-        return self.images.read(int(self.indices[index]), side)
+        return self.images.read(int(self.indices[index]), least)
 
 
 def choose(images: Images, indices: np.ndarray) -> Images:

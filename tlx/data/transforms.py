@@ -7,18 +7,20 @@ import math
 import torch
 from PIL import Image
 from torchvision.transforms import v2
+from torchvision.transforms.functional import pil_modes_mapping
 
-from tlx.config.groups import LightAugment, NoAugment, StandardAugment
+from tlx.config.groups import LightAugment, NoAugment, StandardAugment, StrongAugment
 from tlx.errors import InputError
 from tlx.randomness import seed_for
 
-Augment = NoAugment | LightAugment | StandardAugment
+Augment = NoAugment | LightAugment | StandardAugment | StrongAugment
 
 
 class Prepare:
     """Resize the short side, crop the centre, scale to [0, 1], normalise: an image to a tensor (3, S, S) float32.
 
-    ``side`` is what the short side is resized to, in pixels.
+    ``side`` is what the short side is resized to, in pixels; ``least`` what it should have before, so that to the eye
+    the result is that of the whole image.
     """
 
     def __init__(
@@ -26,7 +28,10 @@ class Prepare:
     ) -> None:
         self.image_size = image_size
         self.side = round(image_size / crop)
+        self.least = 2 * self.side
         self.mode = v2.InterpolationMode(interpolation)
+        self.resampling = pil_modes_mapping[self.mode]
+        self.fill = [round(255 * value) for value in mean]  # what an image leaves empty has the mean colour
         self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
         self.std = torch.tensor(std).view(-1, 1, 1) * 255
 
@@ -53,15 +58,20 @@ class Draw:
     def __init__(self, prepare: Prepare, augment: Augment, seed: int) -> None:
         self.prepare = prepare
         self.seed = seed
-        self.side = prepare.side  # of the image's short side, as many pixels as the smallest crop needs
+        self.side, self.least = prepare.side, prepare.least
         self.steps: list[v2.Transform] = []
+        self.erase: v2.Transform | None = None
         if not isinstance(augment, NoAugment):
             scale, ratio = _pair("scale", augment.scale), _pair("ratio", augment.ratio)
-            self.side = math.ceil(prepare.image_size / math.sqrt(scale[0]))
+            self.side = self.least = math.ceil(prepare.image_size / math.sqrt(scale[0]))  # the smallest crop's
             self.steps.append(v2.RandomResizedCrop(prepare.image_size, scale, ratio, prepare.mode))
         if isinstance(augment, StandardAugment):
             self.steps.append(v2.RandomHorizontalFlip(augment.flip))
             self.steps.append(v2.ColorJitter(augment.jitter, augment.jitter, augment.jitter))
+        if isinstance(augment, StrongAugment):
+            self.steps.append(v2.RandomHorizontalFlip(augment.flip))
+            self.steps.append(_policy(augment, prepare))
+            self.erase = v2.RandomErasing(augment.erase)  # blanked: the mean colour
 
     def __call__(self, image: Image.Image, epoch: int, index: int) -> torch.Tensor:
         """Prepare the view of one image in one epoch."""
@@ -74,6 +84,14 @@ class Draw:
         try:
             for step in self.steps:
                 image = step(image)
+            pixels = self.prepare.normalise(image)
+            return self.erase(pixels) if self.erase else pixels
         finally:
             generator.set_state(state)
-        return self.prepare.normalise(image)
+
+
+def _policy(augment: StrongAugment, prepare: Prepare) -> v2.Transform:
+    if augment.policy == "trivial":
+        return v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR, fill=prepare.fill)
+    how = v2.InterpolationMode.BILINEAR
+    return v2.RandAugment(augment.operations, augment.magnitude, interpolation=how, fill=prepare.fill)

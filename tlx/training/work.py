@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import AutoCut, MemoryFeatures, NoFreeze, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import AutoCut, MemoryFeatures, NoFreeze, OwnData, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
 from tlx.data.source import Source
@@ -62,6 +63,8 @@ def image_module(
         data.balance,
         config.seed if seed is None else seed,
         place=(trainer.global_rank, trainer.world_size),
+        cache=data.cache if isinstance(data, OwnData) else "none",
+        cache_dir=Path(data.cache_dir).expanduser() if isinstance(data, OwnData) else Path(),
     )
 
 
