@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def test_evaluate_repeats_the_runs_own_figures(tlx: Command, tmp_path: Path, run
 def test_evaluate_on_other_images_of_the_same_classes(tlx: Command, photos: Path, run: str) -> None:
     answer = tlx("evaluate", run, "data=folder", f"data.root={photos}", "split=train", "data.workers=0", "trainer=cpu")
     assert answer.code == 0, answer.err
+
+
+def test_evaluate_measures_all_images_of_a_folder_that_is_not_split(tlx: Command, photos: Path, run: str) -> None:
+    given = tlx("evaluate", run, "data=folder", f"data.root={photos}", "split=val", "data.workers=0", "trainer=cpu")
+    count = len(list((photos / "val").rglob("*.*")))
+    for words in (f"data.root={photos / 'val'}", f"data.root={photos / 'val'} split=val"):
+        answer = tlx("evaluate", run, "data=folder", *words.split(), "data.workers=0", "trainer=cpu")
+        assert answer.code == 0, answer.err
+        assert f"{count} images, all that are there" in answer.out
+        assert answer.out.splitlines()[-1].split()[1:] == given.out.splitlines()[-1].split()[1:]
+
+
+def test_evaluate_needs_neither_train_nor_every_class(tlx: Command, photos: Path, run: str) -> None:
+    shutil.rmtree(photos / "train")
+    shutil.rmtree(photos / "val" / "red")
+    (photos / "val").rename(photos / "test")
+    answer = tlx("evaluate", run, "data=folder", f"data.root={photos}", "data.workers=0", "trainer=cpu")
+    assert answer.code == 0, answer.err
+    assert "images, those given as test" in answer.out
+    answer = tlx("evaluate", run, "data=folder", f"data.root={photos}", "split=val", "trainer=cpu")
+    assert answer.code == 2
+    assert "has no val images; split=test" in answer.err
 
 
 def test_evaluate_refuses_unknown_classes(tlx: Command, photos: Path, run: str) -> None:

@@ -20,8 +20,10 @@ SPLIT_FOLDERS = {"train": ("train", "training"), "val": ("val", "valid", "valida
 LAYOUT = "expected data.root/CLASS/*.jpg, or data.root/train/CLASS/*.jpg with val/ and test/ beside train/"
 
 
-def open_folder(config: FolderData) -> Found:
+def open_folder(config: FolderData, learn: bool = True) -> Found:
     """Read the class folders below ``config.root``, and which splits they are in.
+
+    Without ``learn`` the images are only measured: no ``train`` is needed, and one class is enough.
 
     Raises:
         InputError: No folder, no classes, one class, an empty class, a class that ``train`` lacks.
@@ -29,19 +31,18 @@ def open_folder(config: FolderData) -> Found:
     root = Path(config.root).expanduser().absolute()
     if not root.is_dir():
         raise InputError(f"data.root={root} is no folder", "give a folder of class folders")
-    given = {split: _given(root, names) for split, names in SPLIT_FOLDERS.items()}
+    given = {split: folder for split, names in SPLIT_FOLDERS.items() if (folder := _given(root, names))}
+    if learn and given and "train" not in given:
+        raise InputError(f"data.root={root} has no train/", LAYOUT)
+    folders = given or {"train": root}
+    if learn:
+        classes = _classes(folders["train"])
+    else:
+        classes = sorted({name for folder in folders.values() for name in _class_folders(folder)})
     skipped: Counter[str] = Counter()
-    if given["train"] is None:
-        if given["val"] or given["test"]:
-            raise InputError(f"data.root={root} has no train/", LAYOUT)
-        given = {"train": root, "val": None, "test": None}
-    folders: dict[str, Path] = {split: folder for split, folder in given.items() if folder is not None}
-    classes = _classes(folders["train"])
     most = pixels(config.max_megapixels)
-    found: dict[str, Images] = {
-        split: _files(folder, root, classes, skipped, most) for split, folder in folders.items()
-    }
-    return Found(str(root), tuple(classes), found, skipped=dict(skipped))
+    found: dict[str, Images] = {s: _files(folder, root, classes, skipped, most) for s, folder in folders.items()}
+    return Found(str(root), tuple(classes), found, bool(given), skipped=dict(skipped))
 
 
 def _given(root: Path, names: tuple[str, ...]) -> Path | None:

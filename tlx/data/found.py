@@ -13,14 +13,16 @@ from tlx.data.source import Images
 class Found:
     """The images of a source by split, as they were given.
 
-    ``train`` is always there; where ``val`` or ``test`` are not, they are carved out of it. ``groups`` (N,) are numbers
-    of what must not be parted, such as the photographs of one patient; a split without them has no entry.
-    ``place`` is what messages call it by, ``skipped`` counts files that are no images, by their ending.
+    What is to be learned from has ``train``; where ``val`` or ``test`` are missing, they are carved out of it.
+    ``split`` says whether splits were given: without, all is ``train``. ``groups`` (N,) are numbers of what must not be
+    parted, such as the photographs of one patient; a split without them has no entry. ``place`` is what messages call
+    the source by, ``skipped`` counts files that are no images, by their ending.
     """
 
     place: str
     classes: tuple[str, ...]
     given: dict[str, Images]
+    split: bool = True
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

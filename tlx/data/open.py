@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tlx.config.groups import DigitsData, FolderData, LettersData, PatchesData
+from tlx.config.groups import DigitsData, FolderData, LettersData, OwnData, PatchesData
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
 from tlx.data.folder import open_folder
-from tlx.data.settle import settle
+from tlx.data.found import Found
+from tlx.data.settle import settle, whole
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
 
@@ -21,14 +22,33 @@ def open_source(config: AnyData, seed: int) -> Source:
     Raises:
         InputError: Whatever is wrong with the user's images, named.
     """
-    if isinstance(config, FolderData):
-        return settle(open_folder(config), config, seed)
+    if isinstance(config, OwnData):
+        return settle(_found(config, learn=True), config, seed)
     try:
         return _open_builtin(config, seed)
     except ValueError as error:
         raise InputError(f"data.{error}", "see the data option's own file under conf/data") from None
     except FileNotFoundError as error:
         raise InputError(str(error), "install scikit-image and scikit-learn again") from None
+
+
+def open_split(config: OwnData, split: str) -> Source:
+    """Open a person's own images to measure a finished network on: those given as ``split``, or all if none are split.
+
+    They stand in for every split of the source.
+
+    Raises:
+        InputError: Whatever is wrong with the images, named; splits are given, but not this one.
+    """
+    found = _found(config, learn=False)
+    images = whole(found, split)
+    told = f"{len(images.labels):,} images, " + (f"those given as {split}" if found.split else "all that are there")
+    return Source(found.classes, images, images, images, (*found.notes, told))
+
+
+def _found(config: OwnData, learn: bool) -> Found:
+    assert isinstance(config, FolderData)
+    return open_folder(config, learn)
 
 
 def _open_builtin(config: DigitsData | LettersData | PatchesData, seed: int) -> Source:

@@ -50,6 +50,22 @@ def settle(found: Found, config: OwnData, seed: int) -> Source:
     return Source(found.classes, train, given["val"], given["test"], tuple(notes))
 
 
+def whole(found: Found, split: str) -> Images:
+    """Return the images to measure a finished network on: those given as ``split``, or all, where nothing is split.
+
+    Raises:
+        InputError: Other splits are given, but not this one.
+    """
+    given = dict(found.given)
+    if not found.split:
+        return given["train"]
+    if "val" in given and "test" not in given:
+        given["test"] = given["val"]
+    if split not in given:
+        raise InputError(f"{found.place} has no {split} images", f"split={' or '.join(given)}")
+    return given[split]
+
+
 def _must_hold(found: Found, train: Images) -> None:
     """Refuse what cannot be learned from."""
     if len(found.classes) < 2:

@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from tlx.config.groups import NoAugment
+from tlx.config.groups import NoAugment, OwnData
 from tlx.config.roots import EvaluateConfig
 from tlx.data.module import ImageModule, ending_workers
-from tlx.data.open import open_source
+from tlx.data.open import open_source, open_split
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
 from tlx.learner.metrics import measure
@@ -35,7 +35,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     settings = saved_config(folder.read_config(), config.backbone)
     network, preprocessing, classes = model_folder.load(folder.model, settings.backbone)
     data = config.data or settings.data
-    source = open_source(data, settings.seed)
+    if isinstance(config.data, OwnData):
+        source = open_split(config.data, config.split)
+    else:
+        source = open_source(data, settings.seed)
     if unknown := sorted(set(source.classes) - set(classes)):
         what = f"the run does not know the classes {', '.join(unknown)}"
         raise InputError(what, f"its classes: {', '.join(classes)}")
