@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000
+# What is read, whatever a file is called. Pillow knows more; one of them (EPS) runs a program on what it is given.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF")
 GAP = 2  # decoded at reduced scale, a side is at least so many times what is needed: the same to the eye
 _pillows_limit = threading.Lock()
 
@@ -51,7 +53,7 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open an image, reading its header only.
 
     Raises:
-        OSError, ValueError, SyntaxError: No image that Pillow knows.
+        OSError, ValueError, SyntaxError: No image of one of ``FORMATS``.
         TooLargeError: More than ``max_pixels``.
     """
     stream = BytesIO(file) if isinstance(file, bytes) else file
@@ -59,7 +61,7 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours holds instead
         try:
-            image = Image.open(stream)
+            image = Image.open(stream, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = before
     if (pixels := image.width * image.height) > max_pixels:

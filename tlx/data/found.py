@@ -15,7 +15,8 @@ class Found:
 
     ``train`` is always there; where ``val`` or ``test`` are not, they are carved out of it. ``groups`` (N,) are numbers
     of what must not be parted, such as the photographs of one patient; a split without them has no entry.
-    ``place`` is what messages call it by, ``skipped`` counts files that are no images, by their ending.
+    ``place`` is what messages call it by, ``skipped`` counts files that are no images, by their ending, ``hidden``
+    files and folders whose names begin with a dot, ``unfollowed`` links to folders inside a class.
     """
 
     place: str
@@ -23,4 +24,6 @@ class Found:
     given: dict[str, Images]
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
+    hidden: int = 0
+    unfollowed: int = 0
     notes: tuple[str, ...] = ()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
-from tlx.config.groups import DigitsData, FolderData, LettersData, PatchesData
+from tlx.config.groups import DigitsData, FolderData, LettersData, OwnData, PatchesData
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
+from tlx.data.facts import describe, used
 from tlx.data.folder import open_folder
+from tlx.data.found import Found
+from tlx.data.looks import Progress
+from tlx.data.remarks import Facts
+from tlx.data.scan import scan
 from tlx.data.settle import settle
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
@@ -15,20 +22,37 @@ from tlx.errors import InputError
 AnyData = FolderData | DigitsData | LettersData | PatchesData
 
 
-def open_source(config: AnyData, seed: int) -> Source:
-    """Open a source; built-in sets are drawn from the seed.
+def open_source(
+    config: AnyData,
+    seed: int,
+    record: Callable[[Facts], None] = lambda facts: None,
+    progress: Progress = lambda done, count: None,
+) -> Source:
+    """Open a source; built-in sets are drawn from the seed, a person's own images are scanned (see scan.py).
+
+    ``record`` is handed the facts of a scan before they are judged, so that they can be kept where the images are
+    refused; ``progress`` is told how far the scan is. ``Source.facts`` holds all facts.
 
     Raises:
         InputError: Whatever is wrong with the user's images, named.
     """
     if isinstance(config, FolderData):
-        return settle(open_folder(config), config, seed)
+        return _own(open_folder(config), config, seed, record, progress)
     try:
         return _open_builtin(config, seed)
     except ValueError as error:
         raise InputError(f"data.{error}", "see the data option's own file under conf/data") from None
     except FileNotFoundError as error:
         raise InputError(str(error), "install scikit-image and scikit-learn again") from None
+
+
+def _own(found: Found, config: OwnData, seed: int, record: Callable[[Facts], None], progress: Progress) -> Source:
+    found, seen = scan(found, config, progress)
+    facts = describe(found, seen)
+    record(facts)
+    seen.must_be_good()
+    source = settle(replace(found, notes=(*found.notes, *facts["notes"])), config, seed)
+    return replace(source, facts=used(source, config.balance, facts))
 
 
 def _open_builtin(config: DigitsData | LettersData | PatchesData, seed: int) -> Source:
@@ -60,4 +84,5 @@ def _patches(seed: int, per_class: int, val: int, test: int, rotate: bool) -> So
 
 def _source(origin: str, drawn: Drawn) -> Source:
     train, val, test = (ArrayImages(f"{origin}/{s}", drawn.images[s], drawn.labels[s]) for s in SPLITS)
-    return Source(drawn.classes, train, val, test, in_memory=True)
+    source = Source(drawn.classes, train, val, test, in_memory=True)
+    return replace(source, facts=used(source, "none"))
