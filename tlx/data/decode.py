@@ -66,7 +66,8 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = before
     if (pixels := image.width * image.height) > max_pixels:
         image.close()
-        raise TooLargeError(f"{pixels / 1e6:,.0f} megapixels are more than data.max_megapixels={max_pixels / 1e6:g}")
+        told = f"{round(pixels / 1e6, 2):,g} megapixels"
+        raise TooLargeError(f"{told} are more than data.max_megapixels={max_pixels / 1e6:g}")
     return image
 
 

@@ -35,7 +35,8 @@ def read_header(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Header:
     size = len(file) if isinstance(file, bytes) else file.stat().st_size
     with open_image(file, max_pixels) as image:
         orientation = _orientation(image)
-        width, height = image.size if orientation < SIDEWAYS else image.size[::-1]
+        sideways = orientation >= SIDEWAYS and image.format != "TIFF"  # whose size Pillow tells as it will be
+        width, height = image.size[::-1] if sideways else image.size
         animated = image.format not in PAGES and bool(getattr(image, "is_animated", False))
         return Header(size, width, height, image.mode, animated, orientation != UPRIGHT)
 
