@@ -16,6 +16,7 @@ from PIL import Image
 
 from tlx.config.groups import NoAugment, StandardAugment
 from tlx.data.cache import HEADER, Cached, FileSlots, MemorySlots, Size, cached, reduced
+from tlx.data.header import Header
 from tlx.data.module import ImageModule
 from tlx.data.source import FileImages, Source
 from tlx.data.transforms import Prepare
@@ -47,6 +48,9 @@ class Counting:
 
     def content(self, index: int) -> bytes:
         return self.images.content(index)
+
+    def header(self, index: int) -> Header:
+        return self.images.header(index)
 
     def read(self, index: int, least: int | None = None) -> Image.Image:
         self.decoded[index] += 1

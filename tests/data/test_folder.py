@@ -166,23 +166,51 @@ def test_hidden_things_are_ignored_and_odd_endings_counted(tmp_path: Path) -> No
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_links_are_not_followed_into_loops(tmp_path: Path) -> None:
     root = make(tmp_path / "root", {"a": 4, "b": 4})
-    outside = make(tmp_path / "outside", {"more": 50})
+    make(tmp_path / "outside", {"more": 50})
     (root / "a" / "loop").symlink_to(root)
-    (root / "a" / "more").symlink_to(outside / "more")
+    (root / "a" / "more").symlink_to(tmp_path / "outside" / "more")
     (root / "b" / "itself.png").symlink_to("itself.png")
     (root / "b" / "gone.png").symlink_to("nowhere.png")
     (root / "self").symlink_to("self")
-    (root / "b" / "linked.png").symlink_to(outside / "more" / "000.png")  # a file is a file
-    source = read(root)
-    assert source.classes == ("a", "b")
-    assert sum(sizes(source)) == 9
+    found = open_folder(FolderData(root=str(root)))
+    assert found.classes == ("a", "b")
+    assert found.unfollowed == 2
+    names = [found.given["train"].name(index) for index in range(len(found.given["train"].labels))]
+    assert len(names) == 10  # a link that leads nowhere is an image that is missing, which the scan tells
+    assert {"b/itself.png", "b/gone.png"} < set(names)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("where", ["b/linked.png", "c", "val"])
+def test_a_link_out_of_the_root_is_refused_unless_asked_for(where: str, tmp_path: Path) -> None:
+    root = make(tmp_path / "root", {"a": 4, "b": 4} if where != "val" else {"train/a": 4, "train/b": 4})
+    outside = make(tmp_path / "outside", {"a": 5, "b": 5})
+    target = {"b/linked.png": outside / "a" / "000.png", "c": outside / "a", "val": outside}[where]
+    (root / where).symlink_to(target)
+    with pytest.raises(InputError, match=f"the link {root / where} leads out of data.root, to {target}; .*anywhere"):
+        read(root)
+    assert sum(sizes(read(root, links="anywhere"))) == {"b/linked.png": 9, "c": 13, "val": 18}[where]
+    (root / where).unlink()
+    assert sum(sizes(read(root))) == 8
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_inside_the_root_is_followed(tmp_path: Path) -> None:
+    """Also where the root is a link itself, and where a name begins like the root's."""
+    make(tmp_path / "root", {"a": 4, "b": 4})
+    (tmp_path / "root" / "a" / "linked.png").symlink_to("../b/000.png")
+    (tmp_path / "link").symlink_to("root")
+    assert sum(sizes(read(tmp_path / "link"))) == 9
+    make(tmp_path / "rooted", {"x": 1})
+    (tmp_path / "root" / "a" / "out.png").symlink_to(tmp_path / "rooted" / "x" / "000.png")
+    with pytest.raises(InputError, match=r"leads out of data\.root"):
+        read(tmp_path / "link")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 def test_a_class_may_be_a_link_but_not_back_to_where_it_stands(tmp_path: Path) -> None:
-    store = make(tmp_path / "store", {"cats": 4})
-    root = make(tmp_path / "root", {"train/dog": 4})
-    (root / "train" / "cat").symlink_to(store / "cats")
+    root = make(tmp_path / "root", {"train/dog": 4, "store/cats": 4})
+    (root / "train" / "cat").symlink_to("../store/cats")
     assert read(root).classes == ("cat", "dog")
     (root / "train" / "all").symlink_to("..")
     with pytest.raises(InputError, match="train/all links back to a folder that it stands in"):
@@ -192,7 +220,7 @@ def test_a_class_may_be_a_link_but_not_back_to_where_it_stands(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("tree", "told"),
     [
-        ({}, r"has no class folders; expected data.root/CLASS"),
+        ({}, r"has no class folders; expected\n  ROOT/cat/\*\.jpg "),
         ({"": 3}, "has no class folders but 3 images; expected"),
         ({"train": 3}, "train has no class folders but 3 images"),
         ({"only": 3}, "has one class only: only; give at least two"),

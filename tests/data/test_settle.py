@@ -29,7 +29,7 @@ def found(count: int = 40, copies: int = 1, groups: np.ndarray | None = None, **
     """Find ``count`` images of two classes, each ``copies`` times."""
     numbers = np.repeat(np.arange(count), copies)
     train = array(numbers.tolist(), (numbers % 2).tolist())
-    return Found("here", CLASSES, {"train": train, **given}, bool(given), {} if groups is None else {"train": groups})
+    return Found("here", CLASSES, {"train": train, **given}, {} if groups is None else {"train": groups})
 
 
 def settled(source: Found, seed: int = 0, **settings: Any) -> Source:

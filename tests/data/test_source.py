@@ -134,7 +134,7 @@ def test_a_damaged_image_is_named_in_one_line_through_a_worker(tmp_path: Path) -
     code, message = judge(caught.value, "train")
     assert code == EXIT_INPUT
     assert message.startswith(f"the image {path} cannot be decoded (")
-    assert message.endswith("; remove it or replace it")
+    assert message.endswith("data.on_bad=skip leaves such images out, data.scan=full finds them before training")
     assert "\n" not in message
 
 

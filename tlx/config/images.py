@@ -59,10 +59,15 @@ class OwnData(Data):
 
 @dataclass
 class FolderData(OwnData):
-    """Class folders: ``root/CLASS/*.jpg`` or ``root/{train,val,test}/CLASS/*.jpg``."""
+    """Class folders: ``root/CLASS/*.jpg`` or ``root/{train,val,test}/CLASS/*.jpg``.
+
+    Args:
+        links: Symbolic links that lead out of ``root`` are refused (``inside``), or followed (``anywhere``).
+    """
 
     kind: str = "folder"
     root: str = path(required=True)
+    links: str = choice("inside", "inside", "anywhere")
 
 
 @dataclass

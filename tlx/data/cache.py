@@ -17,6 +17,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from tlx.data.header import Header
 from tlx.data.source import Images
 from tlx.errors import InputError, MachineError
 
@@ -71,6 +72,10 @@ class Cached:
     def content(self, index: int) -> bytes:
         """Return the image's own bytes."""
         return self.images.content(index)
+
+    def header(self, index: int) -> Header:
+        """Read the image's own header."""
+        return self.images.header(index)
 
     def read(self, index: int, least: int | None = None) -> Image.Image:
         """Return the kept image, or decode it and keep it."""

@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 MAX_PIXELS = 100_000_000
+# What is read, whatever a file is called. Pillow knows more; one of them (EPS) runs a program on what it is given.
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF")
 _pillows_limit = threading.Lock()
 
 
@@ -50,7 +52,7 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open an image, reading its header only.
 
     Raises:
-        OSError, ValueError, SyntaxError: No image that Pillow knows.
+        OSError, ValueError, SyntaxError: No image of one of ``FORMATS``.
         TooLargeError: More than ``max_pixels``.
     """
     stream = BytesIO(file) if isinstance(file, bytes) else file
@@ -58,12 +60,13 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # ours holds instead
         try:
-            image = Image.open(stream)
+            image = Image.open(stream, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = before
     if (pixels := image.width * image.height) > max_pixels:
         image.close()
-        raise TooLargeError(f"{pixels / 1e6:,.0f} megapixels are more than data.max_megapixels={max_pixels / 1e6:g}")
+        told = f"{round(pixels / 1e6, 2):,g} megapixels"
+        raise TooLargeError(f"{told} are more than data.max_megapixels={max_pixels / 1e6:g}")
     return image
 
 

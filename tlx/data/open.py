@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from tlx.config.groups import DigitsData, FolderData, LettersData, OwnData, PatchesData
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
+from tlx.data.facts import describe, used
 from tlx.data.folder import open_folder
 from tlx.data.found import Found
+from tlx.data.looks import Progress
+from tlx.data.remarks import Facts
+from tlx.data.scan import scan
 from tlx.data.settle import settle, whole
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
@@ -16,14 +22,22 @@ from tlx.errors import InputError
 AnyData = FolderData | DigitsData | LettersData | PatchesData
 
 
-def open_source(config: AnyData, seed: int) -> Source:
-    """Open a source; built-in sets are drawn from the seed.
+def open_source(
+    config: AnyData,
+    seed: int,
+    record: Callable[[Facts], None] = lambda facts: None,
+    progress: Progress = lambda done, count: None,
+) -> Source:
+    """Open a source; built-in sets are drawn from the seed, a person's own images are scanned (see scan.py).
+
+    ``record`` is handed the facts of a scan before they are judged, so that they can be kept where the images are
+    refused; ``progress`` is told how far the scan is. ``Source.facts`` holds all facts.
 
     Raises:
         InputError: Whatever is wrong with the user's images, named.
     """
     if isinstance(config, OwnData):
-        return settle(_found(config, learn=True), config, seed)
+        return _own(_found(config, learn=True), config, seed, record, progress)
     try:
         return _open_builtin(config, seed)
     except ValueError as error:
@@ -32,7 +46,7 @@ def open_source(config: AnyData, seed: int) -> Source:
         raise InputError(str(error), "install scikit-image and scikit-learn again") from None
 
 
-def open_split(config: OwnData, split: str) -> Source:
+def open_split(config: OwnData, split: str, progress: Progress = lambda done, count: None) -> Source:
     """Open a person's own images to measure a finished network on: those given as ``split``, or all if none are split.
 
     They stand in for every split of the source.
@@ -40,15 +54,31 @@ def open_split(config: OwnData, split: str) -> Source:
     Raises:
         InputError: Whatever is wrong with the images, named; splits are given, but not this one.
     """
-    found = _found(config, learn=False)
+    found, facts = _scanned(_found(config, learn=False), config, lambda facts: None, progress)
     images = whole(found, split)
     told = f"{len(images.labels):,} images, " + (f"those given as {split}" if found.split else "all that are there")
-    return Source(found.classes, images, images, images, (*found.notes, told))
+    source = Source(found.classes, images, images, images, (*found.notes, *facts["notes"], told))
+    return replace(source, facts=used(source, "none", facts))
 
 
 def _found(config: OwnData, learn: bool) -> Found:
     assert isinstance(config, FolderData)
     return open_folder(config, learn)
+
+
+def _own(found: Found, config: OwnData, seed: int, record: Callable[[Facts], None], progress: Progress) -> Source:
+    found, facts = _scanned(found, config, record, progress)
+    source = settle(replace(found, notes=(*found.notes, *facts["notes"])), config, seed)
+    return replace(source, facts=used(source, config.balance, facts))
+
+
+def _scanned(found: Found, config: OwnData, record: Callable[[Facts], None], progress: Progress) -> tuple[Found, Facts]:
+    """Scan what was found; refuse bad images, or return it without them."""
+    found, seen = scan(found, config, progress)
+    facts = describe(found, seen)
+    record(facts)
+    seen.must_be_good()
+    return found, facts
 
 
 def _open_builtin(config: DigitsData | LettersData | PatchesData, seed: int) -> Source:
@@ -80,4 +110,5 @@ def _patches(seed: int, per_class: int, val: int, test: int, rotate: bool) -> So
 
 def _source(origin: str, drawn: Drawn) -> Source:
     train, val, test = (ArrayImages(f"{origin}/{s}", drawn.images[s], drawn.labels[s]) for s in SPLITS)
-    return Source(drawn.classes, train, val, test, in_memory=True)
+    source = Source(drawn.classes, train, val, test, in_memory=True)
+    return replace(source, facts=used(source, "none"))

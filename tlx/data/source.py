@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from tlx.data.decode import MAX_PIXELS, TooLargeError, decode
-from tlx.errors import InputError, MachineError
+from tlx.data.decode import MAX_PIXELS, decode
+from tlx.data.fault import fault, head_of
+from tlx.data.header import Header, read_header
+from tlx.data.threads import in_threads
 
 SPLITS = ("train", "val", "test")
 
@@ -39,13 +39,19 @@ class Images(Protocol):
     def digests(self) -> np.ndarray:
         """The hashes (sha256) of the contents: (N,) of 32 bytes each."""
 
+    def header(self, index: int) -> Header:
+        """Read what the image tells before it is decoded; raise what ``read`` does, of what shows by then."""
+
     def read(self, index: int, least: int | None = None) -> Image.Image:
         """Decode to RGB; the short side may be smaller than the image's own, but has ``least`` pixels if that has."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: its classes in label order, its three splits, and what a person should know about them."""
+    """A data set: its classes in label order, its three splits, and what a person should know about them.
+
+    ``facts`` is what ``data.json`` holds (see facts.py).
+    """
 
     classes: tuple[str, ...]
     train: Images
@@ -53,6 +59,7 @@ class Source:
     test: Images
     notes: tuple[str, ...] = field(default=())
     in_memory: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def split(self, name: str) -> Images:
         """Return a split by name."""
@@ -81,6 +88,11 @@ class ArrayImages:
         """The hashes of the pixels."""
         return _digest(self.content, len(self.labels))
 
+    def header(self, index: int) -> Header:
+        """Tell the shape of the pixels."""
+        height, width = self.images.shape[1:3]
+        return Header(self.images[index].nbytes, width, height, "RGB")
+
     def read(self, index: int, least: int | None = None) -> Image.Image:
         """Wrap the pixels."""
         return Image.fromarray(self.images[index])
@@ -108,12 +120,20 @@ class FileImages:
         """The hashes of the files' bytes."""
         return _digest(self.content, len(self.labels))
 
+    def header(self, index: int) -> Header:
+        """Read a file's header (see header.py).
+
+        Raises:
+            BadImageError, UnreadableImageError: Name the file.
+        """
+        return self._open(index, lambda path: read_header(path, self.max_pixels))
+
     def read(self, index: int, least: int | None = None) -> Image.Image:
         """Decode a file (see decode.py).
 
         Raises:
-            InputError: Names the file that cannot be decoded.
-            MachineError: Names the file that cannot be read at all.
+            BadImageError: Names the file that cannot be decoded.
+            UnreadableImageError: Names the file that may not be read.
         """
         return self._open(index, lambda path: decode(path, least, self.max_pixels))
 
@@ -121,22 +141,20 @@ class FileImages:
         path = self.root / self.paths[index]
         try:
             return how(path)
-        except FileNotFoundError:
-            raise InputError(f"the image {path} is gone", "leave data.root unchanged during a run") from None
-        except PermissionError:
-            raise MachineError(f"the image {path} may not be read", "change its permissions") from None
-        except TooLargeError as error:
-            raise InputError(f"the image {path} is too large: {error}", "remove it or raise the limit") from None
         except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"the image {path} cannot be decoded ({error})", "remove it or replace it") from None
+            raise fault(str(path), error, head_of(path)) from None
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Some images of a split, by their indices there."""
+    """Some images of a split, by their indices there.
+
+    ``alone``: the others cannot be read, so that nothing may be asked of the split as a whole.
+    """
 
     images: Images
     indices: np.ndarray
+    alone: bool = False
 
     @property
     def labels(self) -> np.ndarray:
@@ -151,10 +169,14 @@ class Chosen:
         """Return the image's own bytes."""
         return self.images.content(int(self.indices[index]))
 
-    @property
+    @cached_property
     def digests(self) -> np.ndarray:
         """The images' own hashes."""
-        return self.images.digests[self.indices]
+        return _digest(self.content, len(self.indices)) if self.alone else self.images.digests[self.indices]
+
+    def header(self, index: int) -> Header:
+        """Read the image's header."""
+        return self.images.header(int(self.indices[index]))
 
     def read(self, index: int, least: int | None = None) -> Image.Image:
         """Decode the image."""
@@ -163,16 +185,22 @@ class Chosen:
 
 def choose(images: Images, indices: np.ndarray) -> Images:
     """Choose images of a split by their indices; a choice of a choice is one choice."""
-    if isinstance(images, Chosen):
+    if isinstance(images, Chosen) and not images.alone:
         return Chosen(images.images, images.indices[indices])
     return Chosen(images, indices)
 
 
+def leave_out(images: Images, bad: np.ndarray) -> Images:
+    """Leave out the images that a mask (N,) marks as bad; nothing is asked of them again."""
+    return Chosen(images, np.flatnonzero(~bad), alone=True) if bad.any() else images
+
+
 def _digest(content: Callable[[int], bytes], count: int) -> np.ndarray:
-    """Hash every image's content: (N,) of 32 bytes each. Reading and hashing let go of Python's lock."""
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        hashes = list(pool.map(lambda index: hashlib.sha256(content(index)).digest(), range(count), chunksize=64))
-    return np.array(hashes, dtype="V32")
+    """Hash every image's content: (N,) of 32 bytes each."""
+    hashes = np.empty(count, dtype="V32")
+    for index, digest in enumerate(in_threads(lambda index: hashlib.sha256(content(index)).digest(), count)):
+        hashes[index] = digest
+    return hashes
 
 
 def fingerprint(images: Images) -> str:

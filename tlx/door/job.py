@@ -152,7 +152,10 @@ def judge(error: BaseException, verb: str) -> tuple[int, str]:
 
 def _last_line(error: BaseException) -> str:
     """Take the message; one that a data worker wrapped in its own traceback stands on the last line."""
-    lines = (str(error).strip() or type(error).__name__).splitlines()
+    message = str(error).strip() or type(error).__name__
+    if isinstance(error, errors.TlxError) and not message.startswith("Caught "):
+        return message  # of several lines, where it draws what it expects
+    lines = message.splitlines()
     return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 
 

@@ -39,7 +39,8 @@ class ProgressBar(pl.Callback):
         best = " (best)" if self.checkpoints.best_epoch == len(self.checkpoints.history) - 1 else ""
         self.console.print(
             f"  {self._phase}epoch {int(row['epoch']) + 1:>2}/{trainer.max_epochs}  train loss {row['train/loss']:.4f}"
-            f"  val loss {row['val/loss']:.4f}  val accuracy {row['val/accuracy']:.4f}{best}"
+            f"  val loss {row['val/loss']:.4f}  val accuracy {row['val/accuracy']:.4f}"
+            f"  balanced {row['val/balanced_accuracy']:.4f}{best}"
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -86,7 +86,7 @@ def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
     table.add_column("run")
     for title in ("data", "init", "cut", "freeze"):
         table.add_column(title)
-    for title in ("trained", "val accuracy", "test accuracy", "balanced", "seconds"):
+    for title in ("trained", "val accuracy", "test accuracy", "balanced", "macro F1", "seconds"):
         table.add_column(title, justify="right")
     done = [row for row in rows if row["status"] == "done"]
     best = max((row["test_accuracy"] for row in done), default=None)
@@ -95,7 +95,7 @@ def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
         table.add_row(
             *(Text(row[key]) for key in ("run", "data", "init", "cut", "freeze")),
             amount(row["parameters_trained"]), f"{row['val_accuracy']:.4f}", f"{row['test_accuracy']:.4f}",
-            f"{row['test_balanced_accuracy']:.4f}", f"{row['seconds']:.1f}",
+            f"{row['test_balanced_accuracy']:.4f}", f"{row['test_macro_f1']:.4f}", f"{row['seconds']:.1f}",
             style="bold green" if same_images and row["test_accuracy"] == best else "",
         )  # fmt: skip
     out.print()

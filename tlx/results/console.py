@@ -28,9 +28,15 @@ def console() -> Console:
     return Console(file=sys.stdout, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
 
 
-def say(out: Console, label: str, text: str) -> None:
+def say(out: Console, label: str, text: str, style: str = "") -> None:
     """Print a labelled line."""
-    out.print(Text.assemble((f"{label:<9}", "bold"), f" {text}"), soft_wrap=True)  # a path cut in two cannot be copied
+    line = Text.assemble((f"{label:<9}", "bold"), (f" {printable(text)}", style))
+    out.print(line, soft_wrap=True)  # a path cut in two cannot be copied
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal cannot show or would obey: bytes of names that are no UTF-8, control characters."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def summary(out: Console, result: dict[str, Any]) -> None:
@@ -80,5 +86,6 @@ def amount(count: int) -> str:
 
 def error(message: str, wrong: bool = True) -> None:
     """Print why the program ends as one line (a long one wraps) on standard error; an interruption is nothing wrong."""
-    sys.stderr.write(f"tlx: error: {message}\n" if wrong else f"tlx: {message}\n")
+    told = printable(message)
+    sys.stderr.write(f"tlx: error: {told}\n" if wrong else f"tlx: {told}\n")
     sys.stderr.flush()

@@ -45,6 +45,7 @@ def required() -> dict[str, Any]:
         "frozen_unchanged": None,
         "seconds": dict.fromkeys(("total", "imports", "data", "profile", "features", "fit", "evaluate", "report")),
         "images": dict.fromkeys(("train", "val", "test")),
+        "images_left_out": None,
         "fingerprints": dict.fromkeys(("data", "weights", "model", "test")),
         **dict.fromkeys(("versions", "command", "run_dir", "format")),
     }

@@ -11,12 +11,13 @@ from tlx.storage import cannot_write, read_json, write_json
 
 
 class RunFolder:
-    """A run's folder: ``config.json``, ``tlx.log``, ``metrics.csv``, ``checkpoints/``, ``model/``, ``result.json``."""
+    """A run's folder: its config, log, facts about the data, metrics, checkpoints, model and result."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.config = self.path / "config.json"
         self.log = self.path / "tlx.log"
+        self.data = self.path / "data.json"
         self.result = self.path / "result.json"
         self.failure = self.path / "failure.json"
         self.model = self.path / "model"

@@ -18,7 +18,9 @@ from tlx.learner.metrics import measure
 from tlx.learner.trainer import make_trainer
 from tlx.network import model_folder
 from tlx.network.inference import Classifier, predict
+from tlx.results import data_table
 from tlx.results.console import console, metrics_table, say
+from tlx.results.progress import bar
 from tlx.results.run_folder import RunFolder
 from tlx.verbs.resume import saved_config
 
@@ -35,10 +37,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     settings = saved_config(folder.read_config(), config.backbone)
     network, preprocessing, classes = model_folder.load(folder.model, settings.backbone)
     data = config.data or settings.data
-    if isinstance(config.data, OwnData):
-        source = open_split(config.data, config.split)
-    else:
-        source = open_source(data, settings.seed)
+    with bar(console(), "scan") as progress:
+        if isinstance(config.data, OwnData):
+            source = open_split(config.data, config.split, progress)
+        else:
+            source = open_source(data, settings.seed, progress=progress)
     if unknown := sorted(set(source.classes) - set(classes)):
         what = f"the run does not know the classes {', '.join(unknown)}"
         raise InputError(what, f"its classes: {', '.join(classes)}")
@@ -57,14 +60,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         logits = predict(trainer, Classifier(network), images.plain_loader(config.split))
     labels = torch.tensor([classes.index(source.classes[k]) for k in source.split(config.split).labels])
     metrics = {config.split: measure(logits, labels, classes)}
-    _show(trainer, folder, metrics, len(labels), source.notes)
+    _show(trainer, folder, metrics, len(labels), source.facts)
     return metrics
 
 
-def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int, notes: tuple[str, ...]) -> None:
+def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int, facts: dict[str, Any]) -> None:
     if trainer.is_global_zero:
         out = console()
-        for note in notes:
-            say(out, "data", note)
+        data_table.remarks(out, facts, "data")
         say(out, "model", str(folder.model))
         out.print(metrics_table(metrics, dict.fromkeys(metrics, count)))

@@ -14,6 +14,8 @@ from rich.text import Text
 from tlx.config.groups import MemoryFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
+from tlx.data.source import Source
+from tlx.errors import InputError
 from tlx.learner.optimization import parameter_groups
 from tlx.learner.plan import Phase, awake, plan, segments
 from tlx.learner.trainer import make_trainer
@@ -22,9 +24,11 @@ from tlx.network.backbone import create
 from tlx.network.cost import StageCost, by_stage, multiply_adds
 from tlx.network.cut import layers
 from tlx.network.network import Network
+from tlx.results import data_table
 from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say
 from tlx.results.decisions import Decisions
+from tlx.results.progress import bar
 from tlx.training.survey import settle_cut
 from tlx.training.work import assemble, solvable
 from tlx.verbs.train import announce
@@ -39,11 +43,11 @@ def inspect(config: TrainConfig) -> None:
         InputError: Whatever ``train`` would refuse.
     """
     out = console()
-    source = open_source(config.data, config.seed)
+    source = _opened(config)
     trainer = make_trainer(config.trainer)
     config, _ = settle_cut(config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0))
     network, preprocessing, surgery = assemble(config, source)
-    announce(config, source, network, surgery)
+    announce(config, source, network, surgery, data_table.show)
     whole = create(config.backbone, config.data.image_size).model
     out.print()
     out.print(stage_table(config, by_stage(whole, preprocessing.image_size), network))
@@ -63,6 +67,21 @@ def inspect(config: TrainConfig) -> None:
     if note := why_unsolved(config, network):
         say(out, "method", note)
     _cuts(out, layers(whole, preprocessing.image_size))
+
+
+def _opened(config: TrainConfig) -> Source:
+    """Open the images; where they are refused, what was found of them is shown first."""
+    found: dict[str, Any] = {}
+    out = console()
+    try:
+        with bar(out, "scan", shows=config.callbacks.progress) as progress:
+            return open_source(config.data, config.seed, found.update, progress)
+    except InputError:
+        if found:
+            data_table.show(out, found)
+            data_table.remarks(out, found)
+            data_table.bad(out, found)
+        raise
 
 
 def why_unsolved(config: TrainConfig, network: Network) -> str:

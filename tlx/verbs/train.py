@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from rich.console import Console
 
 from tlx.config.groups import AutoCut, FolderData, NoAugment, RaceInit
 from tlx.config.roots import TrainConfig
@@ -19,12 +21,14 @@ from tlx.network import model_folder
 from tlx.network import network as networks
 from tlx.network.fingerprint import combined, hashed
 from tlx.network.network import Network, Surgery
+from tlx.results import data_table
 from tlx.results import profile as profiles
 from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say, summary
 from tlx.results.decisions import Decisions
+from tlx.results.progress import bar
 from tlx.results.result import compose
-from tlx.results.run_folder import RunFolder
+from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
 from tlx.training.phases import train_phases
 from tlx.training.race import race
@@ -41,10 +45,10 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
     out = console()
     interruption = Interruption(folder.resume_command)
     with interruption.watch(), ending_workers():
-        with clock.phase("data"):
-            source = open_source(config.data, config.seed)
-            hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         trainer = make_trainer(config.trainer, folder.path)
+        with clock.phase("data"):
+            source = _opened(config, folder, trainer.is_global_zero)
+            hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
         asked = config
         config, survey = settle_cut(config, source, trainer, decisions, clock)
@@ -83,6 +87,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             certificate=outcome.certificate,
             frozen_unchanged=True,  # the certificate would have ended the run
             images={split: len(source.split(split).labels) for split in SPLITS},
+            images_left_out=source.facts["left_out"],
             fingerprints={
                 "data": combined(hashes),
                 "test": hashes["test"],
@@ -103,13 +108,35 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
     return result
 
 
-def announce(config: TrainConfig, source: Source, network: Network, surgery: Surgery) -> None:
-    """Say what is about to happen."""
+def _opened(config: TrainConfig, folder: RunFolder, writes: bool) -> Source:
+    """Open the images; what is known of them stands in ``data.json``, also where they are refused."""
+
+    def record(facts: dict[str, Any]) -> None:
+        if writes:
+            write_json(folder.data, facts)
+            if facts["bad"]:
+                say(console(), "data", f"images that cannot be used are listed in {shown(folder.data)}", "yellow")
+
+    with bar(console(), "scan", shows=writes and config.callbacks.progress) as progress:
+        source = open_source(config.data, config.seed, record, progress)
+    if writes:
+        write_json(folder.data, source.facts)
+    return source
+
+
+def announce(
+    config: TrainConfig,
+    source: Source,
+    network: Network,
+    surgery: Surgery,
+    table: Callable[[Console, dict[str, Any]], None] = data_table.brief,
+) -> None:
+    """Say what is about to happen; ``table`` prints the facts about the images."""
     out = console()
     counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
     say(out, "data", f"{config.data.kind}, {len(source.classes)} classes, images: {counts}")
-    for note in source.notes:
-        say(out, "", note)
+    table(out, source.facts)
+    data_table.remarks(out, source.facts)
     if config.backbone.weights == "package" and isinstance(config.data, FolderData):
         say(
             out,

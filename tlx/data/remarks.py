@@ -1,0 +1,71 @@
+"""Remarks: what a person is told of the facts about their images, and what they are warned of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Facts = dict[str, Any]
+
+TINY = 8  # pixels: an image with a shorter side is told
+EXTREME = 10  # times as many images in the largest class as in the smallest: told
+SHOWN = 5
+
+
+def notes(facts: Facts) -> list[str]:
+    """Tell what was ignored or taken in a certain way."""
+    told = []
+    if facts["hidden"]:
+        told.append(f"{facts['hidden']:,} hidden files and folders ignored: names that begin with a dot")
+    if facts["unfollowed_links"]:
+        told.append(f"{facts['unfollowed_links']:,} links to folders inside a class not followed")
+    if animated := facts["animated"]["images"]:
+        told.append(f"{animated:,} images have several frames, {_such(facts['animated'])}: the first is taken")
+    if tiny := facts["tiny"]["images"]:
+        told.append(f"{tiny:,} images have a side of less than {TINY} pixels, {_such(facts['tiny'])}")
+    if facts["duplicates"] and (repeated := sum(facts["duplicates"]["within_splits"].values())):
+        told.append(f"{repeated:,} images repeat another one of their own split, byte for byte")
+    return told
+
+
+def warnings(facts: Facts) -> list[str]:
+    """Tell what spoils a training or its measurement."""
+    told = []
+    if facts["left_out"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["bad_by_reason"].items())
+        told.append(f"{facts['left_out']:,} images left out: {reasons}")
+    for key, how in (("duplicates", "equal byte for byte"), ("near_duplicates", "alike to the eye")):
+        if not facts[key]:
+            continue
+        across, labels = facts[key]["across_splits"], facts[key]["across_labels"]
+        if across["images"]:
+            where = ", ".join(f"{count:,} in {split}" for split, count in across["by_split"].items())
+            told.append(
+                f"images of different splits are {how} ({where}): what is measured there is too good; {_pair(across)}"
+            )
+        if labels["images"]:
+            told.append(f"{labels['images']:,} images under different labels are {how}; {_pair(labels)}")
+    if facts["constant"] and facts["constant"]["images"]:
+        told.append(f"{facts['constant']['images']:,} images are of one colour throughout, {_such(facts['constant'])}")
+    return told
+
+
+def unbalanced(facts: Facts, balance: str) -> list[str]:
+    """Tell of training classes that are far out of balance."""
+    told, imbalance, train = [], facts["imbalance"], facts["splits"]["train"]
+    large, small = imbalance["largest"], imbalance["smallest"]
+    if imbalance["ratio"] > EXTREME:
+        advice = "" if balance != "none" else "; data.balance=weights gives every class the same say"
+        what = f"{train[large]:,} training images of {large!r} and {train[small]:,} of {small!r}"
+        told.append(f"{what}: judge by balanced accuracy, which counts classes alike{advice}")
+    if single := [name for name, count in train.items() if count == 1]:
+        listed = ", ".join(map(repr, single[:SHOWN])) + (", ..." if len(single) > SHOWN else "")
+        told.append(f"classes with a single training image: {listed}")
+    return told
+
+
+def _such(marked: Facts) -> str:
+    return f"such as {marked['examples'][0]}"
+
+
+def _pair(alike: Facts) -> str:
+    return "such as " + " and ".join(alike["examples"][0])
