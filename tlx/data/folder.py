@@ -12,6 +12,7 @@ import numpy as np
 from tlx.config.groups import FolderData
 from tlx.data.decode import pixels
 from tlx.data.found import Found
+from tlx.data.names import Names
 from tlx.data.source import FileImages, Images
 from tlx.errors import InputError
 
@@ -91,7 +92,7 @@ def _files(folder: Path, root: Path, classes: list[str], skipped: Counter[str], 
             raise InputError(f"the class folder {folder / name} has no images", "add images or remove the folder")
         paths += [str(file.relative_to(root)) for file in files]
         labels += [label] * len(files)
-    return FileImages(root, tuple(paths), np.array(labels, dtype=np.int64), max_pixels)
+    return FileImages(root, Names.of(paths), np.array(labels, dtype=np.int64), max_pixels)
 
 
 def _walk(folder: Path, skipped: Counter[str]) -> Iterator[Path]:

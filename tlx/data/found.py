@@ -15,7 +15,8 @@ class Found:
 
     ``train`` is always there; where ``val`` or ``test`` are not, they are carved out of it. ``groups`` (N,) are numbers
     of what must not be parted, such as the photographs of one patient; a split without them has no entry.
-    ``place`` is what messages call it by, ``skipped`` counts files that are no images, by their ending.
+    ``place`` is what messages call it by, ``skipped`` counts files that are no images, by their ending; ``in_memory``:
+    the pixels are.
     """
 
     place: str
@@ -24,3 +25,4 @@ class Found:
     groups: dict[str, np.ndarray] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    in_memory: bool = False

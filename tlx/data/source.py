@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +63,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images (N, H, W, 3) uint8 in memory."""
+    """Images (N, H, W, 3) or grey (N, H, W), uint8, in memory."""
 
     origin: str
     images: np.ndarray
@@ -79,11 +80,12 @@ class ArrayImages:
     @cached_property
     def digests(self) -> np.ndarray:
         """The hashes of the pixels."""
-        return _digest(self.content, len(self.labels))
+        return hashed(self.content, len(self.labels))
 
     def read(self, index: int, side: int | None = None) -> Image.Image:
         """Wrap the pixels."""
-        return Image.fromarray(self.images[index])
+        image = Image.fromarray(self.images[index])
+        return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class FileImages:
     """Image files below a root."""
 
     root: Path
-    paths: tuple[str, ...]  # relative to root
+    paths: Sequence[str]  # relative to root
     labels: np.ndarray
     max_pixels: int = MAX_PIXELS
 
@@ -106,7 +108,7 @@ class FileImages:
     @cached_property
     def digests(self) -> np.ndarray:
         """The hashes of the files' bytes."""
-        return _digest(self.content, len(self.labels))
+        return hashed(self.content, len(self.labels))
 
     def read(self, index: int, side: int | None = None) -> Image.Image:
         """Decode a file (see decode.py).
@@ -119,16 +121,23 @@ class FileImages:
 
     def _open(self, index: int, how: Callable[[Path], T]) -> T:
         path = self.root / self.paths[index]
-        try:
+        with naming(str(path)):
             return how(path)
-        except FileNotFoundError:
-            raise InputError(f"the image {path} is gone", "leave data.root unchanged during a run") from None
-        except PermissionError:
-            raise MachineError(f"the image {path} may not be read", "change its permissions") from None
-        except TooLargeError as error:
-            raise InputError(f"the image {path} is too large: {error}", "remove it or raise the limit") from None
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(f"the image {path} cannot be decoded ({error})", "remove it or replace it") from None
+
+
+@contextmanager
+def naming(image: str) -> Iterator[None]:
+    """Say which image it is that is gone, closed, too large or damaged."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"the image {image} is gone", "leave data.root unchanged during a run") from None
+    except PermissionError:
+        raise MachineError(f"the image {image} may not be read", "change its permissions") from None
+    except TooLargeError as error:
+        raise InputError(f"the image {image} is too large: {error}", "remove it or raise the limit") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"the image {image} cannot be decoded ({error})", "remove it or replace it") from None
 
 
 @dataclass(frozen=True)
@@ -168,11 +177,18 @@ def choose(images: Images, indices: np.ndarray) -> Images:
     return Chosen(images, indices)
 
 
-def _digest(content: Callable[[int], bytes], count: int) -> np.ndarray:
+def hashed(content: Callable[[int], bytes], count: int) -> np.ndarray:
     """Hash every image's content: (N,) of 32 bytes each. Reading and hashing let go of Python's lock."""
+    hashes = np.empty(count, dtype="V32")
+
+    def some(start: int) -> None:
+        for index in range(start, min(start + 256, count)):
+            hashes[index] = hashlib.sha256(content(index)).digest()
+
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        hashes = list(pool.map(lambda index: hashlib.sha256(content(index)).digest(), range(count), chunksize=64))
-    return np.array(hashes, dtype="V32")
+        for _ in pool.map(some, range(0, count, 256)):  # a task an image would be a gigabyte of tasks for a million
+            pass
+    return hashes
 
 
 def fingerprint(images: Images) -> str:
