@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tlx.config.groups import DigitsData, FolderData, LettersData, PatchesData
+from tlx.config.groups import (
+    DigitsData,
+    FolderData,
+    HubData,
+    LettersData,
+    OwnData,
+    PatchesData,
+    ShardsData,
+    TableData,
+    TorchvisionData,
+)
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
 from tlx.data.folder import open_folder
+from tlx.data.found import Found
 from tlx.data.settle import settle
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
 
-AnyData = FolderData | DigitsData | LettersData | PatchesData
+Own = FolderData | TableData | ShardsData | HubData | TorchvisionData
+AnyData = Own | DigitsData | LettersData | PatchesData
 
 
 def open_source(config: AnyData, seed: int) -> Source:
@@ -21,14 +33,35 @@ def open_source(config: AnyData, seed: int) -> Source:
     Raises:
         InputError: Whatever is wrong with the user's images, named.
     """
-    if isinstance(config, FolderData):
-        return settle(open_folder(config), config, seed)
+    if isinstance(config, OwnData):
+        return settle(_found(config), config, seed)
     try:
         return _open_builtin(config, seed)
     except ValueError as error:
         raise InputError(f"data.{error}", "see the data option's own file under conf/data") from None
     except FileNotFoundError as error:
         raise InputError(str(error), "install scikit-image and scikit-learn again") from None
+
+
+def _found(config: Own) -> Found:
+    """Open a person's own images; what a source alone needs is imported with it."""
+    if isinstance(config, FolderData):
+        return open_folder(config)
+    if isinstance(config, TableData):
+        from tlx.data.table import open_table
+
+        return open_table(config)
+    if isinstance(config, ShardsData):
+        from tlx.data.shards import open_shards
+
+        return open_shards(config)
+    if isinstance(config, HubData):
+        from tlx.data.hub import open_hub
+
+        return open_hub(config)
+    from tlx.data.torchvision import open_torchvision
+
+    return open_torchvision(config)
 
 
 def _open_builtin(config: DigitsData | LettersData | PatchesData, seed: int) -> Source:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tlx.config.groups import AutoCut, FolderData, NoAugment, RaceInit
+from tlx.config.groups import AutoCut, NoAugment, OwnData, RaceInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
@@ -110,7 +110,7 @@ def announce(config: TrainConfig, source: Source, network: Network, surgery: Sur
     say(out, "data", f"{config.data.kind}, {len(source.classes)} classes, images: {counts}")
     for note in source.notes:
         say(out, "", note)
-    if config.backbone.weights == "package" and isinstance(config.data, FolderData):
+    if config.backbone.weights == "package" and isinstance(config.data, OwnData):
         say(
             out,
             "",
