@@ -17,7 +17,7 @@ PACKAGE = Path(tlx.__file__).parent
 # (floor, place on it): an import goes to a lower floor or, on floor 0 alone, to a lower place.
 FLOORS = {
     "tlx": (0, 0), "errors": (0, 1), "config": (0, 2), "randomness": (0, 3), "storage": (0, 4), "interruption": (0, 5),
-    "guide": (0, 6),
+    "guide": (0, 6), "hub": (0, 7),
     "network": (1, 0), "data": (1, 0), "results": (1, 0),
     "learner": (2, 0), "features": (2, 0),
     "training": (3, 0),
@@ -27,6 +27,8 @@ FLOORS = {
 # Who alone may import a library, by unit or by module.
 RESERVED = {
     "timm": {"network"},
+    "pyarrow": {"data"},
+    "datasets": {"data"},
     "hydra": {"door"},
     "omegaconf": {"door", "config", "tlx.verbs.resume"},
 }
@@ -34,6 +36,7 @@ LIGHT_UNITS = ("config", "errors", "door", "guide", "tlx")
 HEAVY = {
     "torch", "torchvision", "timm", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "sklearn",
     "skimage", "scipy", "matplotlib", "safetensors", "huggingface_hub", "PIL", "numpy", "pandas", "tensorboard",
+    "pyarrow", "datasets",
 }  # fmt: skip
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 LONGEST = 300

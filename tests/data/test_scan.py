@@ -23,7 +23,7 @@ from tlx.data.looks import GOOD, OFTEN
 from tlx.data.open import open_source
 from tlx.data.scan import scan
 from tlx.data.settle import settle
-from tlx.data.source import ArrayImages, Images, _digest, leave_out
+from tlx.data.source import ArrayImages, Images, hashed, leave_out
 from tlx.data.together import Together
 from tlx.errors import InputError, MachineError
 from tlx.storage import read_json, write_json
@@ -60,7 +60,7 @@ class Scribbles:
 
     @cached_property
     def digests(self) -> np.ndarray:
-        return _digest(self.content, len(self.labels))
+        return hashed(self.content, len(self.labels))
 
     def header(self, index: int) -> Header:
         if index in self.headless:

@@ -239,7 +239,7 @@ def test_a_hub_that_answers_no_is_another_thing_than_no_answer(tmp_path: Path, m
     def fails(*args: Any, **kwargs: Any) -> None:
         raise LocalEntryNotFoundError("cannot find the file in the cache, and the hub gave up")
 
-    monkeypatch.setattr(inits, "_must_reach", lambda *a: None)
+    monkeypatch.setattr(inits, "out_of_reach", lambda: "")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fails)
     with pytest.raises(InputError, match=r"out of reach \(cannot find"):
         load_pretrained(trunk_of().model, RESNET, PretrainedInit(cache=str(tmp_path)))

@@ -93,6 +93,10 @@ def test_a_real_run_holds_every_required_name(case: str, tlx: Callable[..., Any]
     ("data", "name"),
     [
         (g.FolderData(root="/x/my photos/"), "my photos"),
+        (g.TableData(file="/x/my table.csv"), "my table"),
+        (g.ShardsData(root="/x/shards/"), "shards"),
+        (g.HubData(name="owner/beans"), "beans"),
+        (g.TorchvisionData(name="DTD", root="/x"), "DTD"),
         (g.LettersData(script="greek"), "greek"),
         (g.PatchesData(), "patches"),
         (g.PatchesData(rotate=True), "rotated patches"),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tlx.config.fields import choice, number, numbers, path
+from tlx.config.fields import REQUIRED, choice, number, numbers, path
 
 __all__ = [
     "Data",
     "DigitsData",
     "FolderData",
+    "HubData",
     "LettersData",
     "LightAugment",
     "NoAugment",
     "OwnData",
     "PatchesData",
+    "ShardsData",
     "StandardAugment",
     "StrongAugment",
+    "TableData",
+    "TorchvisionData",
 ]
 
 
@@ -68,6 +72,60 @@ class FolderData(OwnData):
     kind: str = "folder"
     root: str = path(required=True)
     links: str = choice("inside", "inside", "anywhere")
+
+
+@dataclass
+class TableData(OwnData):
+    """A CSV or Parquet file, a row an image.
+
+    Args:
+        file: The table.
+        root: What its paths are relative to, and may not lead out of; its own folder if not given.
+        image_column: The column of the paths.
+        label_column: The column of the labels: text or whole numbers.
+        split_column: The column that says train, val or test.
+        group_column: The column of what must not be parted by a split, such as patients.
+    """
+
+    kind: str = "table"
+    file: str = path(required=True)
+    root: str | None = path()
+    image_column: str = "image"
+    label_column: str = "label"
+    split_column: str | None = None
+    group_column: str | None = None
+
+
+@dataclass
+class ShardsData(OwnData):
+    """A folder that Hugging Face's ``save_to_disk`` wrote; columns are found by their types if not given."""
+
+    kind: str = "shards"
+    root: str = path(required=True)
+    image_column: str | None = None
+    label_column: str | None = None
+
+
+@dataclass
+class HubData(OwnData):
+    """A data set of Hugging Face's hub by name, or a folder laid out as one; columns as in ``ShardsData``."""
+
+    kind: str = "hub"
+    name: str = path(required=True)
+    config: str | None = None
+    revision: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+
+@dataclass
+class TorchvisionData(OwnData):
+    """One of torchvision's data sets by the name of its class; ``root`` is torchvision's own folder for it."""
+
+    kind: str = "torchvision"
+    name: str = REQUIRED
+    root: str = path(required=True)
+    download: bool = False
 
 
 @dataclass

@@ -26,7 +26,8 @@ Freeze = (
     | g.LoraFreeze
 )
 Features = g.MemoryFeatures | g.NoFeatures
-AnyData = g.FolderData | g.DigitsData | g.LettersData | g.PatchesData
+OwnData = g.FolderData | g.TableData | g.ShardsData | g.HubData | g.TorchvisionData
+AnyData = OwnData | g.DigitsData | g.LettersData | g.PatchesData
 Augment = g.NoAugment | g.LightAugment | g.StandardAugment | g.StrongAugment
 Optimizer = g.AdamW | g.SGD
 Schedule = g.CosineSchedule | g.ConstantSchedule

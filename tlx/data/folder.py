@@ -14,6 +14,7 @@ from tlx.config.groups import FolderData
 from tlx.data.decode import pixels
 from tlx.data.found import Found
 from tlx.data.links import must_stay
+from tlx.data.names import Names
 from tlx.data.source import FileImages, Images
 from tlx.errors import InputError
 
@@ -132,7 +133,7 @@ class Reader:
                 raise InputError(what, f"add images ({', '.join(sorted(ENDINGS))}) or remove the folder")
             paths += [str(file.relative_to(self.root)) for file in files]
             labels += [label] * len(files)
-        return FileImages(self.root, tuple(paths), np.array(labels, dtype=np.int64), self.max_pixels)
+        return FileImages(self.root, Names.of(paths), np.array(labels, dtype=np.int64), self.max_pixels)
 
     def class_folders(self, folder: Path) -> list[str]:
         """List the folders in a folder; a link to one may be a class, but not a link back to where it stands."""

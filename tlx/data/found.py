@@ -17,7 +17,7 @@ class Found:
     ``split`` says whether splits were given: without, all is ``train``. ``groups`` (N,) are numbers of what must not be
     parted, such as the photographs of one patient; a split without them has no entry. ``place`` is what messages call
     the source by. ``skipped`` counts files that are no images, by their ending, ``hidden`` files and folders whose
-    names begin with a dot, ``unfollowed`` links to folders inside a class.
+    names begin with a dot, ``unfollowed`` links to folders inside a class. ``in_memory``: the pixels are.
     """
 
     place: str
@@ -29,3 +29,4 @@ class Found:
     unfollowed: int = 0
     notes: tuple[str, ...] = ()
     split: bool = True
+    in_memory: bool = False

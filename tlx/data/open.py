@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 
-from tlx.config.groups import DigitsData, FolderData, LettersData, OwnData, PatchesData
+from tlx.config.groups import (
+    DigitsData,
+    FolderData,
+    HubData,
+    LettersData,
+    OwnData,
+    PatchesData,
+    ShardsData,
+    TableData,
+    TorchvisionData,
+)
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
 from tlx.data.facts import describe, used
@@ -19,7 +29,8 @@ from tlx.data.settle import settle, whole
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
 
-AnyData = FolderData | DigitsData | LettersData | PatchesData
+Own = FolderData | TableData | ShardsData | HubData | TorchvisionData
+AnyData = Own | DigitsData | LettersData | PatchesData
 
 
 def open_source(
@@ -62,8 +73,25 @@ def open_split(config: OwnData, split: str, progress: Progress = lambda done, co
 
 
 def _found(config: OwnData, learn: bool) -> Found:
-    assert isinstance(config, FolderData)
-    return open_folder(config, learn)
+    """Open a person's own images; what a source alone needs is imported with it."""
+    if isinstance(config, FolderData):
+        return open_folder(config, learn)
+    if isinstance(config, TableData):
+        from tlx.data.table import open_table
+
+        return open_table(config)
+    if isinstance(config, ShardsData):
+        from tlx.data.shards import open_shards
+
+        return open_shards(config)
+    if isinstance(config, HubData):
+        from tlx.data.hub import open_hub
+
+        return open_hub(config)
+    from tlx.data.torchvision import open_torchvision
+
+    assert isinstance(config, TorchvisionData)
+    return open_torchvision(config)
 
 
 def _own(found: Found, config: OwnData, seed: int, record: Callable[[Facts], None], progress: Progress) -> Source:

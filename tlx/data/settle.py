@@ -47,7 +47,7 @@ def settle(found: Found, config: OwnData, seed: int) -> Source:
     if found.skipped:
         listed = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in sorted(found.skipped.items()))
         notes.append(f"skipped files that are no images by their ending: {listed}")
-    return Source(found.classes, train, given["val"], given["test"], tuple(notes))
+    return Source(found.classes, train, given["val"], given["test"], tuple(notes), found.in_memory)
 
 
 def whole(found: Found, split: str) -> Images:

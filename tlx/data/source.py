@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -69,7 +70,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images (N, H, W, 3) uint8 in memory."""
+    """Images (N, H, W, 3) or grey (N, H, W), uint8, in memory."""
 
     origin: str
     images: np.ndarray
@@ -86,7 +87,7 @@ class ArrayImages:
     @cached_property
     def digests(self) -> np.ndarray:
         """The hashes of the pixels."""
-        return _digest(self.content, len(self.labels))
+        return hashed(self.content, len(self.labels))
 
     def header(self, index: int) -> Header:
         """Tell the shape of the pixels."""
@@ -95,7 +96,8 @@ class ArrayImages:
 
     def read(self, index: int, least: int | None = None) -> Image.Image:
         """Wrap the pixels."""
-        return Image.fromarray(self.images[index])
+        image = Image.fromarray(self.images[index])
+        return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class FileImages:
     """Image files below a root."""
 
     root: Path
-    paths: tuple[str, ...]  # relative to root
+    paths: Sequence[str]  # relative to root
     labels: np.ndarray
     max_pixels: int = MAX_PIXELS
 
@@ -118,7 +120,7 @@ class FileImages:
     @cached_property
     def digests(self) -> np.ndarray:
         """The hashes of the files' bytes."""
-        return _digest(self.content, len(self.labels))
+        return hashed(self.content, len(self.labels))
 
     def header(self, index: int) -> Header:
         """Read a file's header (see header.py).
@@ -139,10 +141,17 @@ class FileImages:
 
     def _open(self, index: int, how: Callable[[Path], T]) -> T:
         path = self.root / self.paths[index]
-        try:
+        with naming(str(path), lambda: head_of(path)):
             return how(path)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise fault(str(path), error, head_of(path)) from None
+
+
+@contextmanager
+def naming(image: str, head: Callable[[], bytes | None] = lambda: None) -> Iterator[None]:
+    """Say which image it is that is gone, closed, too large or damaged; ``head`` reads its first bytes."""
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError) as error:
+        raise fault(image, error, head()) from None
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ class Chosen:
     @cached_property
     def digests(self) -> np.ndarray:
         """The images' own hashes."""
-        return _digest(self.content, len(self.indices)) if self.alone else self.images.digests[self.indices]
+        return hashed(self.content, len(self.indices)) if self.alone else self.images.digests[self.indices]
 
     def header(self, index: int) -> Header:
         """Read the image's header."""
@@ -195,7 +204,7 @@ def leave_out(images: Images, bad: np.ndarray) -> Images:
     return Chosen(images, np.flatnonzero(~bad), alone=True) if bad.any() else images
 
 
-def _digest(content: Callable[[int], bytes], count: int) -> np.ndarray:
+def hashed(content: Callable[[int], bytes], count: int) -> np.ndarray:
     """Hash every image's content: (N,) of 32 bytes each."""
     hashes = np.empty(count, dtype="V32")
     for index, digest in enumerate(in_threads(lambda index: hashlib.sha256(content(index)).digest(), count)):

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import ssl
 import sys
 import warnings
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from threading import Thread
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, build_opener
 
 import torch
 from torch import nn
 
 from tlx.config.groups import CustomBackbone, PretrainedInit, TimmBackbone
 from tlx.errors import InputError, TlxError
+from tlx.hub import HUB_TIMEOUT_S, out_of_reach
 from tlx.storage import read_tensors
 
-HUB_TIMEOUT_S = 5.0  # an unreachable hub is told within ten seconds
 PACKAGE_WEIGHTS = "embedded.safetensors"
 OF_A_RUN = "trunk.model."  # what stands before the names of a run's trunk
 
@@ -83,10 +79,11 @@ def _from_hub(repository: str, filename: str | None, cache: str | None) -> Path:
 
 
 def _download(repository: str, names: list[str], cache: str | None) -> Path:
-    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    _must_reach(constants.ENDPOINT, repository)
+    if reason := out_of_reach():
+        raise _out_of_reach(repository, reason)
     for name in names:
         try:
             return Path(hf_hub_download(repository, name, cache_dir=cache, etag_timeout=HUB_TIMEOUT_S))
@@ -98,42 +95,6 @@ def _download(repository: str, names: list[str], cache: str | None) -> Path:
         except Exception as error:
             raise _out_of_reach(repository, (str(error) or type(error).__name__).splitlines()[0]) from None
     raise InputError(f"the hub holds no {' or '.join(names)} for {repository}", "give init.file=PATH or init=scratch")
-
-
-def _must_reach(endpoint: str, repository: str) -> None:
-    """Knock before downloading, through the proxy where there is one: the hub client itself retries for a minute."""
-    if constants_offline():
-        raise _out_of_reach(repository, "HF_HUB_OFFLINE is set")
-    complaints: list[str] = []
-
-    def knock() -> None:
-        try:
-            build_opener().open(Request(endpoint, method="HEAD"), timeout=HUB_TIMEOUT_S).close()
-            complaints.append("")
-        except HTTPError as error:  # an answer all the same, unless a proxy gives it for a hub that does not
-            complaints.append(str(error) if error.code in (502, 503, 504) else "")
-        except Exception as error:
-            reason = getattr(error, "reason", error)
-            complaints.append("" if isinstance(reason, ssl.SSLError) else _told(reason))  # the client has its own CAs
-
-    # In a thread: a name without an answer, or with many addresses, takes many times the timeout.
-    thread = Thread(target=knock, daemon=True)
-    thread.start()
-    thread.join(HUB_TIMEOUT_S)
-    reason = complaints[0] if complaints else f"no answer in {HUB_TIMEOUT_S:g} s"
-    if reason:
-        raise _out_of_reach(repository, reason)
-
-
-def _told(reason: object) -> str:
-    return str(getattr(reason, "strerror", None) or reason or type(reason).__name__)
-
-
-def constants_offline() -> bool:
-    """Whether the hub client was told to stay offline."""
-    from huggingface_hub import constants
-
-    return bool(constants.HF_HUB_OFFLINE)
 
 
 def _out_of_reach(repository: str, reason: str) -> InputError:

@@ -8,7 +8,15 @@ from pathlib import PurePath
 from typing import Any
 
 from tlx import __version__
-from tlx.config.groups import FolderData, LettersData, PatchesData
+from tlx.config.groups import (
+    FolderData,
+    HubData,
+    LettersData,
+    PatchesData,
+    ShardsData,
+    TableData,
+    TorchvisionData,
+)
 from tlx.config.roots import TrainConfig
 
 FORMAT = 1
@@ -71,10 +79,14 @@ def compose(settings: TrainConfig, classes: tuple[str, ...], **measured: Any) ->
 
 
 def data_name(config: TrainConfig) -> str:
-    """Name the data as a person would: the folder's name, or the built-in set's."""
+    """Name the data as a person would: the folder's name, the table's, or the set's."""
     data = config.data
-    if isinstance(data, FolderData):
+    if isinstance(data, FolderData | ShardsData):
         return PurePath(data.root).name
+    if isinstance(data, TableData):
+        return PurePath(data.file).stem
+    if isinstance(data, HubData | TorchvisionData):
+        return PurePath(data.name).name
     if isinstance(data, LettersData):
         return data.script
     return f"rotated {data.kind}" if isinstance(data, PatchesData) and data.rotate else data.kind

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from tlx.config.groups import AutoCut, FolderData, NoAugment, RaceInit
+from tlx.config.groups import AutoCut, NoAugment, OwnData, RaceInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
@@ -137,7 +137,7 @@ def announce(
     say(out, "data", f"{config.data.kind}, {len(source.classes)} classes, images: {counts}")
     table(out, source.facts)
     data_table.remarks(out, source.facts)
-    if config.backbone.weights == "package" and isinstance(config.data, FolderData):
+    if config.backbone.weights == "package" and isinstance(config.data, OwnData):
         say(
             out,
             "",
