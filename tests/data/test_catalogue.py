@@ -151,7 +151,7 @@ def test_dot_files_and_folders_are_ignored_and_told(train: Run, tmp_path: Path) 
     outcome = train(root)
     assert outcome.code == 0
     assert (outcome.data["hidden"], outcome.data["images"]) == (5, 24)
-    assert "5 hidden files and folders ignored: names that begin with a dot" in outcome.out
+    assert "ignored, for their names begin with a dot: 5" in outcome.out
 
 
 # What is in the files.
@@ -214,7 +214,7 @@ def test_bad_images_are_left_out_where_asked_and_counted_in_the_result(train: Ru
     assert outcome.code == 0
     assert outcome.result["images_left_out"] == outcome.data["left_out"] == 5
     assert outcome.data["bad_by_reason"] == dict.fromkeys(reasons.values(), 1)
-    assert "5 images left out: 1 gone, 1 empty, 1 no image, 1 too large, 1 broken" in outcome.out
+    assert "images left out: 5 (1 gone, 1 empty, 1 no image, 1 too large, 1 broken)" in outcome.out
     assert clean.result["images_left_out"] == 0
     assert outcome.result["fingerprints"] == clean.result["fingerprints"]
     assert outcome.result["metrics"] == clean.result["metrics"]
@@ -293,7 +293,7 @@ def test_of_animated_images_the_first_frame_is_taken_and_told(train: Run, tmp_pa
     outcome = train(root)
     assert outcome.code == 0
     assert outcome.data["animated"]["images"] == 3
-    assert "3 images have several frames, such as train/cat/a.webp: the first is taken" in outcome.out
+    assert "images of several frames, of which the first is taken: 3, such as train/cat/a.webp" in outcome.out
 
 
 def test_images_turned_by_exif_are_counted(train: Run, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_tiny_images_are_told(train: Run, tmp_path: Path) -> None:
     assert outcome.code == 0
     assert outcome.data["tiny"] == {"images": 1, "examples": ["train/cat/one.png"]}
     assert (outcome.data["width"]["min"], outcome.data["constant"]) == (1, None)
-    assert "1 images have a side of less than 8 pixels, such as train/cat/one.png" in outcome.out
+    assert "images of less than 8 pixels on a side: 1, such as train/cat/one.png" in outcome.out
 
 
 # What spoils the measurement.
@@ -342,12 +342,9 @@ def test_the_same_file_in_two_splits_and_under_two_labels_is_told(train: Run, tm
     assert found["across_splits"] == across
     assert found["across_labels"]["examples"] == [["train/cat/1.png", "train/dog/copy.png"]]
     assert found["within_splits"] == {"train": 1, "val": 1, "test": 0}
-    told = (
-        "images of different splits are equal byte for byte (1 in train, 1 in test): what is measured there is too good"
-    )
-    assert told in outcome.out
-    assert "such as train/cat/0.png and test/cat/copy.png" in outcome.out
-    assert "2 images under different labels are equal byte for byte" in outcome.out
+    assert "images equal byte for byte in different splits: 1 in train, 1 in test, such as" in outcome.out
+    assert "such as train/cat/0.png and test/cat/copy.png; what is measured is too good" in outcome.out
+    assert "images equal byte for byte under different labels: 2, such as train/cat/1.png" in outcome.out
 
 
 def test_nothing_is_warned_of_that_is_not_there(train: Run, tmp_path: Path) -> None:
@@ -369,8 +366,8 @@ def test_what_looks_the_same_is_found_by_a_full_scan(train: Run, tmp_path: Path)
     ]
     assert outcome.data["near_duplicates"]["across_labels"]["images"] == 0  # all black is alike, and no finding
     assert outcome.data["constant"] == {"images": 2, "examples": ["train/cat/black.png", "test/dog/black.png"]}
-    assert "alike to the eye (1 in train, 1 in test)" in outcome.out
-    assert "2 images are of one colour throughout, such as train/cat/black.png" in outcome.out
+    assert "images alike to the eye in different splits: 1 in train, 1 in test, such as" in outcome.out
+    assert "images of one colour throughout: 2, such as train/cat/black.png" in outcome.out
 
 
 @pytest.mark.parametrize(("balance", "advised"), [("none", True), ("weights", False)])
@@ -405,7 +402,7 @@ def test_link_loops_bring_nothing_in_twice(train: Run, tmp_path: Path) -> None:
     outcome = train(root)
     assert outcome.code == 0
     assert (outcome.data["images"], outcome.data["unfollowed_links"]) == (24, 1)
-    assert "1 links to folders inside a class not followed" in outcome.out
+    assert "links to folders inside a class, not followed: 1" in outcome.out
     (root / "train/all").symlink_to(root / "train")
     outcome = train(root)
     assert outcome.code == 2
@@ -467,7 +464,7 @@ def test_evaluate_leaves_out_what_the_run_left_out(tlx: Callable[..., Answer], t
     outcome = train(root, "data.on_bad=skip")
     answer = tlx("evaluate", f"run={runs_of(tmp_path)[0]}")
     assert answer.code == 0, answer.err
-    assert "1 images left out: 1 empty" in answer.out
+    assert "images left out: 1 (1 empty)" in answer.out
     assert f"{outcome.result['metrics']['test']['loss']:.4f}" in answer.out
 
 

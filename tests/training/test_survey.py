@@ -173,7 +173,7 @@ def settled(config: TrainConfig, source: Source) -> tuple[TrainConfig, Any, dict
 class Sealed(ArrayImages):
     """Images that nobody may look at."""
 
-    def read(self, index: int) -> Any:
+    def read(self, index: int, side: int | None = None) -> Any:
         raise AssertionError(f"{self.name(index)} was read")
 
 

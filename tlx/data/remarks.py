@@ -15,15 +15,15 @@ def notes(facts: Facts) -> list[str]:
     """Tell what was ignored or taken in a certain way."""
     told = []
     if facts["hidden"]:
-        told.append(f"{facts['hidden']:,} hidden files and folders ignored: names that begin with a dot")
+        told.append(f"ignored, for their names begin with a dot: {facts['hidden']:,}")
     if facts["unfollowed_links"]:
-        told.append(f"{facts['unfollowed_links']:,} links to folders inside a class not followed")
-    if animated := facts["animated"]["images"]:
-        told.append(f"{animated:,} images have several frames, {_such(facts['animated'])}: the first is taken")
-    if tiny := facts["tiny"]["images"]:
-        told.append(f"{tiny:,} images have a side of less than {TINY} pixels, {_such(facts['tiny'])}")
+        told.append(f"links to folders inside a class, not followed: {facts['unfollowed_links']:,}")
+    if facts["animated"]["images"]:
+        told.append(f"images of several frames, of which the first is taken: {_marked(facts['animated'])}")
+    if facts["tiny"]["images"]:
+        told.append(f"images of less than {TINY} pixels on a side: {_marked(facts['tiny'])}")
     if facts["duplicates"] and (repeated := sum(facts["duplicates"]["within_splits"].values())):
-        told.append(f"{repeated:,} images repeat another one of their own split, byte for byte")
+        told.append(f"images that repeat another of their own split, byte for byte: {repeated:,}")
     return told
 
 
@@ -32,20 +32,18 @@ def warnings(facts: Facts) -> list[str]:
     told = []
     if facts["left_out"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["bad_by_reason"].items())
-        told.append(f"{facts['left_out']:,} images left out: {reasons}")
+        told.append(f"images left out: {facts['left_out']:,} ({reasons})")
     for key, how in (("duplicates", "equal byte for byte"), ("near_duplicates", "alike to the eye")):
         if not facts[key]:
             continue
         across, labels = facts[key]["across_splits"], facts[key]["across_labels"]
         if across["images"]:
             where = ", ".join(f"{count:,} in {split}" for split, count in across["by_split"].items())
-            told.append(
-                f"images of different splits are {how} ({where}): what is measured there is too good; {_pair(across)}"
-            )
+            told.append(f"images {how} in different splits: {where}, {_pair(across)}; what is measured is too good")
         if labels["images"]:
-            told.append(f"{labels['images']:,} images under different labels are {how}; {_pair(labels)}")
+            told.append(f"images {how} under different labels: {labels['images']:,}, {_pair(labels)}")
     if facts["constant"] and facts["constant"]["images"]:
-        told.append(f"{facts['constant']['images']:,} images are of one colour throughout, {_such(facts['constant'])}")
+        told.append(f"images of one colour throughout: {_marked(facts['constant'])}")
     return told
 
 
@@ -63,8 +61,8 @@ def unbalanced(facts: Facts, balance: str) -> list[str]:
     return told
 
 
-def _such(marked: Facts) -> str:
-    return f"such as {marked['examples'][0]}"
+def _marked(marked: Facts) -> str:
+    return f"{marked['images']:,}, such as {marked['examples'][0]}"
 
 
 def _pair(alike: Facts) -> str:
