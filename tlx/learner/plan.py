@@ -75,7 +75,7 @@ def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None)
     """Say in words what trains in a phase, or in that stretch of it in which ``trained`` does."""
     anatomy = network.anatomy
     new = "the new layer" if network.head.solvable else "the new head"
-    if isinstance(network.freeze, SurgicalFreeze) and phase.index and anatomy.chosen is None:
+    if isinstance(network.freeze, SurgicalFreeze) and freeze.undecided(network.freeze, anatomy, phase.index):
         return f"{new} and {network.freeze.stages} of {len(anatomy.stages)} stages, which the probe recommends"
     if trained is None:
         stretches = list(segments(network, phase))

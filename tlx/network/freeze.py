@@ -45,6 +45,11 @@ def phases(policy: Freeze) -> tuple[str, ...]:
     return ("probe", "finetune") if isinstance(policy, TwoPhases) else ("train",)
 
 
+def undecided(policy: Freeze, anatomy: Anatomy, phase: int) -> bool:
+    """Whether it is still open which stages train in a phase: the phase before it will tell."""
+    return isinstance(policy, SurgicalFreeze) and phase > 0 and anatomy.chosen is None
+
+
 def trained(policy: Freeze, anatomy: Anatomy, epoch: int, phase: int = 0) -> frozenset[str]:
     """Name the parameters that train in an epoch of a phase: a function of these alone, never of events.
 
