@@ -81,6 +81,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
             certificate=outcome.certificate,
+            best=outcome.best,
             frozen_unchanged=True,  # the certificate would have ended the run
             images={split: len(source.split(split).labels) for split in SPLITS},
             fingerprints={
