@@ -304,7 +304,9 @@ def test_weights_come_from_a_file_or_the_seed(tmp_path: Path) -> None:
         assert surgery.weights == tmp_path / "w.safetensors"
     one, same = (build("Nested", HeadCut())[0].state_dict() for _ in range(2))  # lazy layers included
     assert all(torch.equal(one[n], same[n]) for n in one)
-    with pytest.raises(InputError, match=r"no hub weights are known for .*Flat; give init.file=PATH or init=scratch"):
+    with pytest.raises(
+        InputError, match=r"no weights are known for .*Flat; give init=scratch .*, init.file=PATH or init.run=FOLDER"
+    ):
         build("Flat", HeadCut(), PretrainedInit())
     with pytest.raises(InputError, match="is of another architecture"):
         build("Attention", HeadCut(), file)

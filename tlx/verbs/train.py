@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say, summary
 from tlx.results.decisions import Decisions
 from tlx.results.result import compose
-from tlx.results.run_folder import RunFolder
+from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
 from tlx.training.phases import train_phases
 from tlx.training.race import race
@@ -118,6 +119,8 @@ def announce(config: TrainConfig, source: Source, network: Network, surgery: Sur
             "the embedded backbone has seen rendered letters only; for photographs: backbone=resnet50 or another",
         )
     start = f"weights from {surgery.weights.name}" if surgery.weights else "random weights"
+    if surgery.weights and (run := getattr(config.init, "run", None)):
+        start = f"weights of the run {shown(Path(run).expanduser().absolute())}"
     if isinstance(config.init, RaceInit):
         start += " against random ones"
     say(out, "network", f"{config.backbone.name}, {start}, {amount(surgery.kept)} parameters kept")
