@@ -415,7 +415,11 @@ class Raises(nn.Module):
         ),
         ("Bare", HeadCut(), "runs no fully connected layer that could be taken off; .* one of: conv"),
         ("Flat", LayerCut(name="nope"), "cut.name=nope does not exist; one of: conv1, conv2, norm, fc1"),
-        ("Flat", LayerCut(name="fc2"), "cut.name=fc2 is not on the network's main path; "),
+        (
+            "Flat",
+            LayerCut(name="fc2"),
+            "cut.name=fc2 holds the classifier, behind the last layer; take it off: cut=head",
+        ),
         ("Flat", LayerCut(name="spare"), "cut.name=spare is not on the network's main path"),
         ("Nested", LayerCut(name="body.a.one"), "cut.name=body.a.one is not on .* main path; .*one of: stem, body.a"),
         ("Flat", StageCut(stage=4), r"cut.stage=4 does not exist; one of: 0 \(conv1\), 1 \(conv2\)"),

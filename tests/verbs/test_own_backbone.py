@@ -181,7 +181,10 @@ def test_a_target_for_a_run_that_has_none_is_told(tlx: Command, words: tuple[str
         (("backbone=custom", "backbone.target=os.system"), "backbone.image_size is missing"),
         (("backbone=custom", "backbone.target=no_such.Net", "backbone.image_size=16"), "there is no module no_such"),
         (("backbone=custom", "backbone.target=json.dumps", "backbone.image_size=16"), "cannot be called with {}"),
-        (("cut=layer", "cut.name=fc"), "cut.name=fc is not on the network's main path"),
+        (
+            ("cut=layer", "cut.name=fc"),
+            "cut.name=fc holds the classifier, behind the last layer; take it off: cut=head",
+        ),
         (("cut=layer", "cut.name=nope"), "cut.name=nope does not exist; one of: early, early.0"),
         (("data.image_size=3", "backbone.kwargs.width=-1"), "cannot be called with {'width': -1}"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
 
 from torch import nn
@@ -97,9 +97,13 @@ def _must_have(count: int, anatomy: Anatomy) -> None:
         raise InputError(what, f"at most {len(anatomy.stages)}: {listed}")
 
 
-def _matching(patterns: Iterable[str], anatomy: Anatomy) -> frozenset[str]:
+def _matching(patterns: Collection[str], anatomy: Anatomy) -> frozenset[str]:
     names = [name.removeprefix(TRUNK) for name in anatomy.trunk]
     found: set[str] = set()
+    if not patterns:
+        some = ", ".join(dict.fromkeys([*names[:2], *names[-2:]]))
+        what = "freeze.train names nothing that trains"
+        raise InputError(what, f"give expressions, 'freeze.train=[...]', over names such as {some}; or freeze=trunk")
     for pattern in patterns:
         try:
             rule = re.compile(pattern)

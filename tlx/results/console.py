@@ -91,6 +91,11 @@ def amount(count: int) -> str:
     return str(count)
 
 
+def counted(count: int, thing: str) -> str:
+    """Write a count with its noun: 1 epoch, 2 epochs."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def error(message: str, wrong: bool = True) -> None:
     """Print why the program ends as one line (a long one wraps) on standard error; an interruption is nothing wrong."""
     sys.stderr.write(f"tlx: error: {message}\n" if wrong else f"tlx: {message}\n")

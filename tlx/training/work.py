@@ -97,7 +97,11 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
 
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
     """Whether a phase is solved on features computed once: it trains a linear head alone, features wanted."""
+    return isinstance(config.features, MemoryFeatures) and head_alone(network, phase) and network.head.solvable
+
+
+def head_alone(network: Network, phase: Phase) -> bool:
+    """Whether a phase trains the head and nothing else, as far as that is decided."""
     head = frozenset(network.anatomy.head)
     alone = all(network.trained_in(epoch, phase.index) == head for epoch in range(phase.epochs))
-    open_yet = undecided(network.freeze, network.anatomy, phase.index)
-    return isinstance(config.features, MemoryFeatures) and alone and not open_yet and network.head.solvable
+    return alone and not undecided(network.freeze, network.anatomy, phase.index)
