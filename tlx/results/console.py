@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +25,24 @@ SHOWN = {
 
 def console() -> Console:
     """Return the console of this moment's standard output."""
-    width = None if sys.stdout.isatty() else 140  # a file has no width; tables must not be cut to a guess
-    return Console(file=sys.stdout, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
+    terminal = sys.stdout.isatty()
+    file: Any = sys.stdout if terminal else Trimmed(sys.stdout)
+    width = None if terminal else 140  # a file has no width; tables must not be cut to a guess
+    return Console(file=file, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
+
+
+class Trimmed:
+    """A text file without spaces at its lines' ends, with which tables are filled up."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write a text that holds whole lines."""
+        return self._file.write(re.sub(r" +(?=\n)", "", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def say(out: Console, label: str, text: str) -> None:

@@ -19,7 +19,7 @@ from tlx.learner.trainer import make_trainer
 from tlx.network import model_folder
 from tlx.network.inference import Classifier, predict
 from tlx.results.console import console, metrics_table, say
-from tlx.results.run_folder import RunFolder
+from tlx.results.run_folder import RunFolder, shown
 from tlx.verbs.resume import saved_config
 
 
@@ -35,6 +35,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     settings = saved_config(folder.read_config(), config.backbone)
     network, preprocessing, classes = model_folder.load(folder.model, settings.backbone)
     data = config.data or settings.data
+    if (asked := data.image_size) is not None and asked != preprocessing.image_size:
+        what = (
+            f"data.image_size={asked} cannot be had: this run's network takes images of {preprocessing.image_size} px"
+        )
+        raise InputError(what, "leave it out; images of any size are resized to that")
     source = open_source(data, settings.seed)
     if unknown := sorted(set(source.classes) - set(classes)):
         what = f"the run does not know the classes {', '.join(unknown)}"
@@ -63,5 +68,5 @@ def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count
         out = console()
         for note in notes:
             say(out, "data", note)
-        say(out, "model", str(folder.model))
+        say(out, "model", shown(folder.model))
         out.print(metrics_table(metrics, dict.fromkeys(metrics, count)))
