@@ -31,6 +31,11 @@ CASES = "large_different, large_similar, small_different, small_similar"
         (["+foo=1", "case=small_similar"], ["unknown key 'foo'", GROUPS]),
         (["+optimizer.foo=1", "case=small_similar"], ["unknown key 'optimizer.foo'", "lr, weight_decay"]),
         (["optimizer.momentum=0.5"], ["the chosen option of optimizer has no 'momentum'", "optimizer=sgd has"]),
+        (
+            ["case=small_similar", "freeze.finetune.lr=1e-4"],
+            ["the chosen option of freeze has no 'finetune.lr'", "freeze=lp_ft or surgical has"],
+        ),
+        (["case=small_similar", "freeze=lp_ft", "freeze.finetune.rate=1"], ["unknown key 'freeze.finetune.rate'"]),
         (["cut.stage=1", "case=small_similar"], ["the chosen option of cut has no 'stage'", "cut=stage has"]),
         (["~opt=3"], ["unknown key or group 'opt'", "did you mean 'optimizer'", GROUPS]),
         (["~optimizer=sgd"], ["optimizer=sgd", "choose another option: optimizer=..."]),

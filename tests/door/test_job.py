@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
+from tests.conftest import TINY
 from tlx.door.job import judge
-from tlx.errors import Interrupted, MachineError, NumericalError, TlxError
+from tlx.errors import InputError, Interrupted, MachineError, NumericalError, TlxError
+from tlx.results.run_folder import RunFolder
 
 
 def failing(error: BaseException) -> Callable:
@@ -83,6 +85,46 @@ def test_a_failing_job_ends_with_its_code(
     recorded = json.loads(failure.read_text())
     assert recorded["exit_code"] == code
     assert said in recorded["reason"]
+
+
+WRONG = (
+    ("freeze=upto", "freeze.stage=nowhere"),
+    ("data=folder", "data.root=nowhere"),
+    ("cut=stage", "cut.stage=99"),
+)
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_run_that_never_began_leaves_no_folder(tlx: Callable, tmp_path: Path, words: tuple[str, ...]) -> None:
+    answer = tlx("case=small_similar", *TINY, *words, "hydra.run.dir=here")
+    assert answer.code == 2
+    assert "folder    here" in answer.out
+    assert not (tmp_path / "here").exists()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").touch()
+    assert tlx("case=small_similar", *TINY, *words, "hydra.run.dir=here").code == 2
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["mine.txt"]
+
+
+def test_in_a_sweep_the_folder_of_a_run_that_never_began_stays(tlx: Callable, tmp_path: Path) -> None:
+    assert tlx("-m", "case=small_similar", *TINY, *WRONG[2], "seed=0").code == 2
+    (failure,) = tmp_path.rglob("failure.json")
+    assert (failure.parent / "config.json").is_file()
+
+
+def test_a_run_that_has_saved_something_keeps_its_folder(tlx: Callable, training: Callable, tmp_path: Path) -> None:
+    def fail(config: object, folder: RunFolder) -> None:
+        (folder.checkpoints / "train").mkdir()
+        (folder.checkpoints / "train" / "last.ckpt").touch()
+        raise InputError("a damaged image", "remove it")
+
+    training(fail)
+    assert tlx("case=small_similar", "hydra.run.dir=here").code == 2
+    assert json.loads((tmp_path / "here" / "failure.json").read_text())["exit_code"] == 2
+    again = tlx("case=small_similar", "hydra.run.dir=here")
+    assert "already holds a run" in again.err
+    assert (tmp_path / "here" / "checkpoints" / "train" / "last.ckpt").is_file()
+    assert (tmp_path / "here" / "config.json").is_file()
 
 
 def test_a_bug_is_logged_with_its_traceback(tlx: Callable, training: Callable, tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def test_a_cut_trunk_has_the_stages_that_are_left(name: str) -> None:
     assert all(early.stage[n] == whole.stage[n] for n in early.trunk)
 
 
+def test_what_is_a_stage_and_a_layer_is_listed_once() -> None:
+    with pytest.raises(InputError, match=r"freeze\.stage=head does not exist; one of: ") as error:
+        anatomy("test_resnet").upto("head")
+    listed = error.value.mend.removeprefix("one of: ").split(", ")
+    assert {"act1", "layer4", "layer4.0"} <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
 def test_upto_a_layer_is_what_a_layer_cut_keeps() -> None:
     whole = anatomy("test_vit")
     kept = whole.upto("blocks.1")

@@ -304,7 +304,9 @@ def test_weights_come_from_a_file_or_the_seed(tmp_path: Path) -> None:
         assert surgery.weights == tmp_path / "w.safetensors"
     one, same = (build("Nested", HeadCut())[0].state_dict() for _ in range(2))  # lazy layers included
     assert all(torch.equal(one[n], same[n]) for n in one)
-    with pytest.raises(InputError, match=r"no hub weights are known for .*Flat; give init.file=PATH or init=scratch"):
+    with pytest.raises(
+        InputError, match=r"no weights are known for .*Flat; give init=scratch .*, init.file=PATH or init.run=FOLDER"
+    ):
         build("Flat", HeadCut(), PretrainedInit())
     with pytest.raises(InputError, match="is of another architecture"):
         build("Attention", HeadCut(), file)
@@ -413,7 +415,11 @@ class Raises(nn.Module):
         ),
         ("Bare", HeadCut(), "runs no fully connected layer that could be taken off; .* one of: conv"),
         ("Flat", LayerCut(name="nope"), "cut.name=nope does not exist; one of: conv1, conv2, norm, fc1"),
-        ("Flat", LayerCut(name="fc2"), "cut.name=fc2 is not on the network's main path; "),
+        (
+            "Flat",
+            LayerCut(name="fc2"),
+            "cut.name=fc2 holds the classifier, behind the last layer; take it off: cut=head",
+        ),
         ("Flat", LayerCut(name="spare"), "cut.name=spare is not on the network's main path"),
         ("Nested", LayerCut(name="body.a.one"), "cut.name=body.a.one is not on .* main path; .*one of: stem, body.a"),
         ("Flat", StageCut(stage=4), r"cut.stage=4 does not exist; one of: 0 \(conv1\), 1 \(conv2\)"),

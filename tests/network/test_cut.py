@@ -305,7 +305,9 @@ def test_a_cut_that_does_not_exist_is_answered_with_the_valid_ones() -> None:
     for name in ("", ".", "layer2.0.conv9"):
         with pytest.raises(InputError, match="does not exist"):
             cut_at(model, LayerCut(name=name), SIZE)
-    for name in ("layer2.0.conv1", "fc"):
+    with pytest.raises(InputError, match=r"cut\.name=fc holds the classifier"):
+        cut_at(model, LayerCut(name="fc"), SIZE)
+    for name in ("layer2.0.conv1", "layer2.0.conv2"):
         with pytest.raises(InputError, match=f"cut.name={name} is not on the network's main path; .*one of: conv1"):
             cut_at(model, LayerCut(name=name), SIZE)
     assert len(list(model.children())) == len(list(create(TimmBackbone(name="test_resnet")).model.children()))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tlx.results.comparison import COLUMNS, as_csv, collect, show
+from tlx.results.comparison import COLUMNS, as_csv, collect, differences, show
 from tlx.results.run_folder import RunFolder
 
 
@@ -39,11 +39,11 @@ def done(path: Path, **changes: Any) -> Path:
     return path
 
 
-def sweep(folder: Path) -> list[tuple[Path, str]]:
+def sweep(folder: Path) -> list[tuple[Path, list[str]]]:
     failed, lost = folder / "1_failed", folder / "2_lost"
     failed.mkdir(parents=True)
     RunFolder(failed).fail("out of memory; lower data.batch_size", 3)
-    return [(done(folder / "0_done"), "seed=0"), (failed, "seed=1"), (lost, "seed=2")]
+    return [(done(folder / "0_done"), ["seed=0"]), (failed, ["seed=1"]), (lost, ["seed=2"])]
 
 
 def printed(folder: Path, rows: list[dict[str, Any]], width: int = 200) -> str:
@@ -93,7 +93,7 @@ def test_a_damaged_result_is_a_failed_row_not_the_end(tmp_path: Path) -> None:
     for name, content in (("3_torn", "{"), ("4_old", "{}")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "result.json").write_text(content)
-        jobs.append((tmp_path / name, ""))
+        jobs.append((tmp_path / name, []))
     rows = collect(tmp_path, jobs)
     assert [row["status"] for row in rows] == ["done", "failed", "failed", "failed", "failed"]
     assert "result.json" in rows[3]["reason"]
@@ -116,16 +116,43 @@ def test_other_cells_stay_as_they_are(cell: str) -> None:
 @pytest.mark.parametrize("name", ["[red]x[/red]", "[/]", "[link=x]", ":cat:", "a[1]"])
 def test_names_are_printed_as_they_are(name: str, tmp_path: Path) -> None:
     rows = [
-        {**collect(tmp_path, [(done(tmp_path / "run"), "")])[0], "run": name, "data": name},
+        {**collect(tmp_path, [(done(tmp_path / "run"), [])])[0], "run": name, "data": name},
         {"run": name, "status": "failed", "exit_code": 2, "reason": f"no {name}", "overrides": ""},
     ]
     text = io.StringIO()
     show(Console(file=text, width=240, highlight=False, emoji=False), tmp_path / name, rows)
-    assert text.getvalue().count(name) == 5  # twice in the table, twice in the failure, once in the path
+    assert text.getvalue().count(name) == 4  # once in the table, twice in the failure, once in the path
 
 
 def test_accuracies_on_different_data_are_not_compared(tmp_path: Path) -> None:
-    jobs = [(done(tmp_path / "0"), ""), (done(tmp_path / "1", data="ants"), "")]
+    jobs = [(done(tmp_path / "0"), []), (done(tmp_path / "1", data="ants"), [])]
     assert "different data" in printed(tmp_path, collect(tmp_path, jobs))
-    same = [(done(tmp_path / "2"), ""), (done(tmp_path / "3", test={"accuracy": 0.95}), "")]
+    same = [(done(tmp_path / "2"), []), (done(tmp_path / "3", test={"accuracy": 0.95}), [])]
     assert "different data" not in printed(tmp_path, collect(tmp_path, same))
+
+
+def test_the_table_shows_what_was_swept_and_nothing_that_is_equal(tmp_path: Path) -> None:
+    words = [["case=x", f"cut.name=layer{k}", f"+init.file=/data/{k}.pt", f"freeze.train=[a b, {k}]"] for k in range(2)]
+    rows = collect(tmp_path, [(done(tmp_path / str(k)), words[k]) for k in range(2)])
+    assert rows[1]["overrides"] == " ".join(words[1])
+    header, *lines = printed(tmp_path, rows).strip().splitlines()
+    assert header.split()[:4] == ["run", "name", "file", "train"]
+    assert not {"data", "init", "cut", "freeze", "case"} & set(header.split())
+    for k in range(2):
+        assert lines[k].split()[:3] == [str(k), f"layer{k}", f"{k}.pt"]
+        assert f"[a b, {k}]" in lines[k]
+    assert list(table(tmp_path)[0]) == list(COLUMNS)
+
+
+def test_names_and_values_that_would_look_alike_stay_whole(tmp_path: Path) -> None:
+    words = [[f"freeze.probe.lr={k}", f"freeze.finetune.lr={k}", f"init.run=/r{k}/x"] for k in range(2)]
+    rows = collect(tmp_path, [(done(tmp_path / str(k)), words[k]) for k in range(2)])
+    assert differences(rows) == {
+        "freeze.probe.lr": ["0", "1"], "freeze.finetune.lr": ["0", "1"], "init.run": ["/r0/x", "/r1/x"],
+    }  # fmt: skip
+
+
+def test_what_a_swept_case_chose_is_shown_where_it_differs(tmp_path: Path) -> None:
+    changes = [{"freeze": "trunk", "cut": "head"}, {"freeze": "none", "cut": "head"}]
+    rows = collect(tmp_path, [(done(tmp_path / str(k), **changes[k]), [f"case={k}"]) for k in range(2)])
+    assert differences(rows) == {"case": ["0", "1"], "freeze": ["trunk", "none"]}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.table import Table
 
 from tlx.results.console import amount, console, error, metrics_table, say, summary
 
@@ -103,3 +104,16 @@ def test_the_summary_says_what_was_done_and_where() -> None:
 def test_an_error_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     error("[red]what; mend it")
     assert capsys.readouterr() == ("", "tlx: error: [red]what; mend it\n")
+
+
+def test_a_piped_table_has_no_spaces_at_its_lines_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    out = console()
+    out.print(metrics_table({"test": METRICS}, {"test": 5}))
+    table = Table(box=None)
+    table.add_column("name")
+    table.add_row("long name")
+    table.add_row("x")
+    out.print(table)
+    text = capsys.readouterr().out
+    assert "long name\n" in text
+    assert not [line for line in text.splitlines() if line.endswith(" ")]

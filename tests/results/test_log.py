@@ -62,3 +62,13 @@ def test_a_second_run_adds_to_the_log(tmp_path: Path) -> None:
         with logged(tmp_path / "tlx.log"):
             pass
     assert (tmp_path / "tlx.log").read_text().count("command: ") == 2
+
+
+def test_adverts_do_not_land_in_the_file(tmp_path: Path) -> None:
+    import pytorch_lightning as pl
+
+    with logged(tmp_path / "tlx.log"):
+        pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+    text = (tmp_path / "tlx.log").read_text()
+    assert "used: False" in text  # what else it says stays
+    assert "Tip" not in text

@@ -189,7 +189,8 @@ def test_a_phase_starts_from_the_best_weights_of_the_one_before(
         (("freeze=upto", "freeze.stage=9"), "layer4"),
         (("freeze=last", "freeze.stages=9"), "at most 5"),
         (("freeze=pattern", "freeze.train=[nothing]"), "matches no parameter"),
-        (("freeze=pattern", "freeze.train=[]", "freeze.head=false"), "0 trainable parameters"),
+        (("freeze=pattern", "freeze.train=[]"), "freeze.train names nothing that trains"),
+        (("freeze=pattern",), "freeze.train names nothing that trains"),
     ],
 )
 def test_a_bad_policy_is_told_before_training(tlx: Command, words: tuple[str, ...], said: str) -> None:
@@ -212,7 +213,8 @@ def test_merged_adapters_classify_as_they_did(tlx: Command, tmp_path: Path) -> N
 def test_fine_tuning_never_ends_worse_than_its_probe(tlx: Command, tmp_path: Path) -> None:
     """A rate that destroys the network: what is kept is the probe, though every epoch of the phase was worse."""
     words = (*RUN, "data.per_class=10", "freeze=lp_ft", "freeze.finetune.lr=3", "trainer.gradient_clip=null")
-    assert tlx(*words, "hydra.run.dir=run").code == 0
+    answer = tlx(*words, "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
     lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
     rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
     start = float(rows[0]["val/accuracy"])
@@ -220,3 +222,37 @@ def test_fine_tuning_never_ends_worse_than_its_probe(tlx: Command, tmp_path: Pat
     assert all(float(row["val/accuracy"]) < start for row in rows[1:])
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["metrics"]["val"]["accuracy"] == pytest.approx(start)
+    best = result["best"]
+    assert {key: best[key] for key in ("phase", "epoch", "epochs", "unbeaten_by")} == {
+        "phase": "probe", "epoch": None, "epochs": 0, "unbeaten_by": "finetune",
+    }  # fmt: skip
+    assert best["val"]["accuracy"] == pytest.approx(start)
+    (probe,) = (line for line in answer.out.splitlines() if " on validation images" in line)
+    assert probe.startswith(f"probe     accuracy {start:.4f}, loss ")
+    assert "finetune  no epoch beat the probe; its weights are kept" in answer.out
+    (trained,) = (line for line in answer.out.splitlines() if line.startswith("trained"))
+    assert trained.endswith("the whole network; no epoch of finetune beat the probe, whose weights are kept")
+    assert f"best      probe, solved on features: validation accuracy {start:.4f}" in answer.out
+
+
+@pytest.mark.parametrize("words", [("freeze=none",), ("freeze=lp_ft", LIVE), ("freeze=lp_ft", "optimizer.lr=1e-4")])
+def test_the_result_says_which_epoch_the_weights_are_from(tlx: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    answer = tlx(*RUN, "data.per_class=10", *words, "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    best = json.loads((tmp_path / "run" / "result.json").read_text())["best"]
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    highest = max(float(row["val/accuracy"]) for row in rows if row["phase"] in ("train", "finetune"))
+    assert best["val"]["accuracy"] == pytest.approx(highest, abs=1e-6)
+    if best["epoch"] is not None:
+        (row,) = (r for r in rows if (r["phase"], r["epoch"]) == (best["phase"], str(best["epoch"])))
+        assert float(row["val/accuracy"]) == pytest.approx(highest, abs=1e-6)
+        assert f"epoch {best['epoch'] + 1} of 3: validation accuracy {highest:.4f}" in answer.out
+    assert (best["unbeaten_by"] == "finetune") == (best["phase"] == "probe")
+
+
+def test_a_solved_run_has_no_best_epoch(tlx: Command, tmp_path: Path) -> None:
+    answer = tlx(*RUN, "freeze=trunk", "hydra.run.dir=run")
+    assert answer.code == 0, answer.err
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["best"] is None
+    assert "\nbest" not in answer.out

@@ -72,6 +72,8 @@ def test_the_winner_is_what_it_would_have_become_alone(tlx: Command, tmp_path: P
     assert record["cost"] < 1.4
     assert record["decisions"][-1]["falls"] == loser
     assert result["init"] == "race"
+    assert result["best"]["phase"] == winner
+    assert result["best"]["val"]["loss"] == pytest.approx(result["metrics"]["val"]["loss"], abs=1e-5)
     alone = (f"init={winner}", *([weights] if winner == "pretrained" else []))
     assert tlx(*RUN, *alone, "hydra.run.dir=alone").code == 0
     raced, single = (read_tensors(tmp_path / f / "model" / "weights.safetensors") for f in ("race", "alone"))

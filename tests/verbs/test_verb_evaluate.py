@@ -68,9 +68,20 @@ def test_evaluate_refuses_unknown_classes(tlx: Command, photos: Path, run: str) 
 
 
 def test_evaluate_refuses_an_unfinished_run(tlx: Command, tmp_path: Path) -> None:
-    assert tlx("case=small_similar", *TINY, "init=pretrained", "init.file=nowhere", "hydra.run.dir=half").code == 2
+    words = ("case=large_similar", *TINY, "data=digits", "optimizer=sgd", "trainer.gradient_clip=null")
+    assert tlx(*words, "optimizer.lr=1e18", "trainer.max_epochs=3", "hydra.run.dir=half").code == 4  # diverges
     answer = tlx("evaluate", "run=half")
     assert answer.code == 2
     assert "resume run=half" in answer.err
     assert tlx("evaluate", "run=nowhere").code == 2
     assert tlx("evaluate", "run=half", "split=all").code == 2
+
+
+def test_other_images_are_not_taken_at_another_size(tlx: Command, run: str, photos: Path) -> None:
+    words = ("evaluate", run, "data=folder", f"data.root={photos}", "data.workers=0", "trainer=cpu")
+    answer = tlx(*words, "data.image_size=64")
+    assert answer.code == 2
+    assert "data.image_size=64 cannot be had: this run's network takes images of 32 px; leave it out" in answer.err
+    answer = tlx(*words, "data.image_size=32")
+    assert answer.code == 0, answer.err
+    assert "model     run/model\n" in answer.out

@@ -87,6 +87,14 @@ STAGES = r"0 \(act1\), 1 \(layer1\), 2 \(layer2\), 3 \(layer3\), 4 \(layer4\)"
         (("cut=stage", "cut.stage=99"), f"cut.stage=99 does not exist; one of: {STAGES}"),
         (("cut=stage", "cut.stage=foo"), f"cut.stage=foo does not exist; one of: {STAGES}"),
         (("cut=stage",), "cut.stage is missing; give it: cut.stage="),
+        (
+            ("cut=layer", "cut.name=fc"),
+            "cut.name=fc holds the classifier, behind the last layer; take it off: cut=head",
+        ),
+        (
+            ("backbone.name=test_convnext", "cut=layer", "cut.name=head"),
+            "cut.name=head holds the classifier, behind the last layer; take it off: cut=head",
+        ),
         (("cut=layer", "cut.name=nope"), "cut.name=nope does not exist; one of: conv1, conv1.0"),
         (
             ("cut=layer", "cut.name=layer2.0.conv1"),

@@ -91,6 +91,52 @@ def test_resume_extends_a_finished_run_and_says_what_happens_to_the_schedule(tlx
     assert json.loads((tmp_path / "run" / "config.json").read_text())["trainer"]["max_epochs"] == 5
 
 
+def test_a_phase_with_epochs_of_its_own_is_extended_by_them_alone(tlx: Command, tmp_path: Path) -> None:
+    assert tlx(*RUN, "freeze=lp_ft", "freeze.finetune.epochs=2", "hydra.run.dir=run").code == 0
+    answer = tlx("resume", "run=run", "trainer.max_epochs=9")
+    assert answer.code == 2
+    told = "trainer.max_epochs=9 extends nothing: phase finetune has epochs of its own; extend it by "
+    assert f"{told}freeze.finetune.epochs=N, above 2" in answer.err
+    answer = tlx("resume", "run=run", "freeze.finetune.epochs=1")
+    assert answer.code == 2
+    assert "freeze.finetune.epochs=1 is less than the run's 2" in answer.err
+    answer = tlx("resume", "run=run", "freeze.finetune.epochs=4")
+    assert answer.code == 0, answer.err
+    assert "finetune: 2 epochs become 4; the cosine schedule is stretched over them" in answer.out
+    assert "phase finetune: goes on in epoch 3 of 4, from its start" in answer.out
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[:2] for row in rows] == [["finetune", str(epoch)] for epoch in (-1, 0, 1, 2, 3)]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["freeze"]["finetune"]["epochs"] == 4
+    assert "nothing is left to do" in tlx("resume", "run=run", "freeze.finetune.epochs=4").out
+
+
+def test_what_has_no_such_epochs_is_not_extended(tlx: Command) -> None:
+    assert tlx(*RUN, "hydra.run.dir=run").code == 0
+    answer = tlx("resume", "run=run", "freeze.finetune.epochs=4")
+    assert answer.code == 2
+    assert "this run has no such phase; extend it by trainer.max_epochs=N, above 3" in answer.err
+    assert tlx(*RUN, "freeze=trunk", "hydra.run.dir=solved").code == 0
+    answer = tlx("resume", "run=solved", "trainer.max_epochs=4")
+    assert answer.code == 2
+    assert "solved on features and has no epochs to extend" in answer.err
+
+
+def test_resume_says_where_it_goes_on_as_the_progress_counts(
+    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step, hook, told in (
+        (6, "on_train_batch_end", "goes on in epoch 2 of 3, after 2 of 4 batches"),
+        (1, "on_train_epoch_end", "goes on in epoch 2 of 3, from its start"),
+        (3, "on_train_epoch_end", "all of its 3 epochs are done"),
+    ):
+        with monkeypatch.context() as patched:
+            interrupt_after(patched, step, hook, signal.SIGTERM)
+            assert tlx(*RUN, f"hydra.run.dir=run{step}").code == 143
+        answer = tlx("resume", f"run=run{step}")
+        assert answer.code == 0, answer.err
+        assert f"resume    {told}\n" in answer.out
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

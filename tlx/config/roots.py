@@ -90,12 +90,27 @@ class ResumeTrainer:
 
 
 @dataclass
+class ResumePhase:
+    """The part of a phase's settings that ``resume`` may extend."""
+
+    epochs: int | None = number(None, low=1)
+
+
+@dataclass
+class ResumeFreeze:
+    """The phases that ``resume`` may extend: the last one."""
+
+    finetune: ResumePhase = field(default_factory=ResumePhase)
+
+
+@dataclass
 class ResumeConfig:
     """Go on with an interrupted run in its own folder."""
 
     run: str = path(required=True)
     backbone: OwnBackbone = field(default_factory=OwnBackbone)
     trainer: ResumeTrainer = field(default_factory=ResumeTrainer)
+    freeze: ResumeFreeze = field(default_factory=ResumeFreeze)
 
 
 ROOTS: dict[str, type] = {

@@ -15,7 +15,8 @@ VERBS = tuple(ROOTS)
 PLAIN = re.compile(r"[\w./@%+-]*/[\w./@%+-]*", re.ASCII)  # paths that Hydra's grammar takes as they are
 NO_TEXT = re.compile(r"null|true|false|nan|[+-]?(inf|[\d.]).*", re.IGNORECASE)  # what it may take for something else
 SWEEP = re.compile(r",|^(choice|range|interval|glob|sort|shuffle)$")  # what is left of a sweep without its brackets
-EXTENDABLE = ("run", "trainer.max_epochs", "backbone.target", "backbone.kwargs")  # what `resume` takes
+OWN = ("backbone.target", "backbone.kwargs")  # whose code a run's network is, which no run folder says
+EXTENDABLE = ("run", "trainer.max_epochs", "freeze.finetune.epochs", *OWN)  # what `resume` takes
 
 
 def split_verb(words: list[str]) -> tuple[str, list[str]]:
@@ -68,9 +69,9 @@ def prepare(verb: str, words: list[str]) -> list[str]:
             value = f"'{value}'"  # Hydra then says which options there are
         if key.startswith(free):  # such as backbone.kwargs: any key may be new
             key = f"++{key}"
-        if verb == "resume" and not name.startswith((*EXTENDABLE[2:], "hydra")) and name not in EXTENDABLE:
+        if verb == "resume" and not name.startswith((*OWN, "hydra")) and name not in EXTENDABLE:
             what = f"{name} cannot be changed when a run goes on"
-            raise InputError(what, f"start a new run, or extend this one: {EXTENDABLE[1]}=N")
+            raise InputError(what, f"start a new run, or extend this one: {EXTENDABLE[1]}=N or {EXTENDABLE[2]}=N")
         ready.append(f"{key}={_quoted(value, sweeping) if name in paths else value}")
     if sweeping:
         ready = _for_each_job(ready, groups)

@@ -52,7 +52,7 @@ def _unknown(key: str, verb: str) -> InputError:
     if not rest or group not in top:
         return InputError(f"unknown key or group {key!r}", nearest(group, dict.fromkeys([*groups, *top])))
     kinds = members(typing.get_type_hints(root)[group])
-    owners = [str(getattr(kind, "kind", "")) for kind in kinds if rest in {f.name for f in dataclasses.fields(kind)}]
+    owners = [str(getattr(kind, "kind", "")) for kind in kinds if _has(kind, rest)]
     if owners:
         return InputError(f"the chosen option of {group} has no {rest!r}", f"{group}={' or '.join(owners)} has")
     name, _, deeper = rest.partition(".")
@@ -60,3 +60,11 @@ def _unknown(key: str, verb: str) -> InputError:
     wrong, kinds = (deeper, tuple(parts)) if deeper and parts else (rest, kinds)
     known = dict.fromkeys(f.name for kind in kinds for f in dataclasses.fields(kind) if f.name != "kind")
     return InputError(f"unknown key {key!r}", nearest(wrong, known))
+
+
+def _has(kind: type, key: str) -> bool:
+    """Whether a dataclass has a key, ``epochs`` or ``finetune.epochs``."""
+    name, _, deeper = key.partition(".")
+    if name not in {f.name for f in dataclasses.fields(kind)}:
+        return False
+    return not deeper or any(_has(part, deeper) for part in members(typing.get_type_hints(kind)[name]))

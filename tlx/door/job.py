@@ -36,13 +36,14 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
     Raises:
         KeyboardInterrupt: A signal ended the job, so that a sweep ends as well.
     """
-    folder = None
+    folder, made = None, False
     try:
         path = run_dir(HydraConfig.get().runtime.output_dir)
         folder = RunFolder(path) if verb in WRITES else None
         plain = plain_config(config, verb)
         if folder is not None:
             _start_writing(folder, plain, verb)
+            made = True
             _begin(folder)
         with logged(folder.log if folder else None):
             try:
@@ -57,7 +58,7 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
     except BaseException as error:
         code, message = judge(error, verb)
         if folder is not None and not is_child() and not folder.result.exists():
-            _record(folder, message, code)
+            _record(folder, message, code, made)
         if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
             traceback.print_exception(error)
             message = f"this is a bug in tlx: {message}; please report it with the lines above"
@@ -159,21 +160,36 @@ def _last_line(error: BaseException) -> str:
     return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 
 
-def _record(folder: RunFolder, message: str, code: int) -> None:
-    """Record a failure for the sweep's comparison; of a folder that cannot be written, say so."""
+def _record(folder: RunFolder, message: str, code: int, made: bool) -> None:
+    """Record a failure for the sweep's comparison; of a folder that cannot be written, say so.
+
+    Of a single run that never began, the folder goes: what holds nothing is clutter. ``made``: whether this job made
+    it; one that holds another run is left as it is.
+    """
+    single = HydraConfig.get().mode == RunMode.RUN
     try:
-        if HydraConfig.get().mode == RunMode.RUN and not folder.config.exists():
-            _clear(folder.path)  # nothing began: a folder that holds nothing is clutter
-        else:
+        if not single or (made and (code != errors.EXIT_INPUT or _holds_state(folder))):
             folder.fail(message, code)
+        elif made:
+            for file in (folder.config, folder.log):
+                file.unlink(missing_ok=True)
+            _clear(folder.path)
+        elif not folder.config.exists():
+            _clear(folder.path)
     except (errors.TlxError, OSError):
         say_error(f"{folder.path} cannot be written; the reason of its failure is not kept")
 
 
+def _holds_state(folder: RunFolder) -> bool:
+    """Whether anything was saved that a resumed run would go on from, or that somebody may want to see."""
+    return any(file.is_file() for file in folder.checkpoints.rglob("*")) or folder.model.exists()
+
+
 def _clear(path: Path) -> None:
-    """Remove what Hydra made for a job that never began, and nothing else."""
+    """Remove what was made for a job that never began, and nothing else."""
     for file in ("config.yaml", "hydra.yaml", "overrides.yaml"):
         (path / ".hydra" / file).unlink(missing_ok=True)
-    for folder in (path / ".hydra", path):
+    phases = sorted((path / "checkpoints").glob("*/"))
+    for folder in (path / ".hydra", *phases, path / "checkpoints", path):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -47,6 +47,6 @@ def _number(path: Path) -> int:
     return int(path.name.partition("_")[0])
 
 
-def _overrides(job: Path) -> str:
+def _overrides(job: Path) -> list[str]:
     file = job / ".hydra" / "overrides.yaml"
-    return " ".join(map(str, OmegaConf.load(file))) if file.is_file() else ""
+    return [str(word) for word in OmegaConf.load(file)] if file.is_file() else []

@@ -95,12 +95,8 @@ class Checkpoints(pl.Callback):
 
     @property
     def best_epoch(self) -> int | None:
-        """The row whose validation is best by the monitored metric; of equal ones that with the lowest loss, the first.
-
-        A small validation set has many equal accuracies.
-        """
-        merits = [(self._merit(row), -float(row.get("val/loss", 0.0))) for row in self.history]
-        return merits.index(max(merits)) if merits else None
+        """The row of the history that is best."""
+        return best_of(self.history, self.config.checkpoint.monitor)
 
     @property
     def stops(self) -> bool:
@@ -178,14 +174,27 @@ class Checkpoints(pl.Callback):
         self.saved_at = time.monotonic()
 
     def _merit(self, row: Row) -> float:
-        monitor = self.config.checkpoint.monitor
-        value = float(row[f"val/{monitor}"])
-        return -value if monitor == "loss" else value
+        return merit(row, self.config.checkpoint.monitor)
 
     @staticmethod
     def _everywhere(trainer: pl.Trainer, here: bool) -> bool:
         """Agree over all processes, so that they save and end together."""
         return here if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(here, all=False)
+
+
+def best_of(rows: Sequence[Row], monitor: str) -> int | None:
+    """Find the row whose validation is best by ``monitor``; of equal ones that with the lowest loss, the first.
+
+    A small validation set has many equal accuracies.
+    """
+    merits = [(merit(row, monitor), -float(row.get("val/loss", 0.0))) for row in rows]
+    return merits.index(max(merits)) if merits else None
+
+
+def merit(row: Row, monitor: str) -> float:
+    """Return the monitored metric of a row, so that more is better."""
+    value = float(row[f"val/{monitor}"])
+    return -value if monitor == "loss" else value
 
 
 def read_history(folder: Path) -> list[Row]:

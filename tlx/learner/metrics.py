@@ -14,6 +14,8 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
+VALIDATED = ("loss", "accuracy", "balanced_accuracy", "macro_f1")  # of every epoch; what may be monitored
+
 
 def scores(num_classes: int) -> MetricCollection:
     """Create the numbers that every table shows.

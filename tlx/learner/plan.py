@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tlx.config.groups import EarlyStopping, LpFtFreeze, PhaseSettings, SurgicalFreeze
+from tlx.config.groups import EarlyStopping, GradualFreeze, LpFtFreeze, PhaseSettings, SurgicalFreeze
 from tlx.config.roots import TrainConfig
 from tlx.learner.optimization import Optimizer, Schedule
 from tlx.network import freeze
@@ -75,12 +75,13 @@ def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None)
     """Say in words what trains in a phase, or in that stretch of it in which ``trained`` does."""
     anatomy = network.anatomy
     new = "the new layer" if network.head.solvable else "the new head"
-    if isinstance(network.freeze, SurgicalFreeze) and phase.index and anatomy.chosen is None:
+    if isinstance(network.freeze, SurgicalFreeze) and freeze.undecided(network.freeze, anatomy, phase.index):
         return f"{new} and {network.freeze.stages} of {len(anatomy.stages)} stages, which the probe recommends"
     if trained is None:
         stretches = list(segments(network, phase))
-        if len(stretches) > 1:
-            return f"{new}, and one stage more at each of {len(stretches) - 1} epochs"
+        if isinstance(network.freeze, GradualFreeze) and len(stretches) > 1:
+            every = network.freeze.every
+            return f"{new}, and one stage more after {'each epoch' if every == 1 else f'every {every} epochs'}"
         trained = stretches[0].trained
     if trained == frozenset(anatomy.head):
         return f"{new} alone"

@@ -11,8 +11,9 @@ from torch import nn
 
 from tlx.config.groups import LayerCut, StageCut
 from tlx.errors import InputError
-from tlx.network.cut import Trunk, cut_at, layers, stages
+from tlx.network.cut import Stage, Trunk, cut_at, layers, stages
 from tlx.network.depths import Depths
+from tlx.network.points import description_of
 
 TRUNK = "trunk.model."
 HEAD = "head."
@@ -33,9 +34,9 @@ class Anatomy:
 
     @cached_property
     def stages(self) -> tuple[str, ...]:
-        """The names of the trunk's stages, from the input on."""
+        """The names of the trunk's stages, from the input on; one that announces none is a single stage."""
         count = max(self.stage.values(), default=-1) + 1
-        return tuple(stage.name for stage in stages(self._trunk.model)[:count])
+        return tuple(stage.name for stage in stages(self._trunk.model)[:count]) or ("trunk",)
 
     @cached_property
     def stage(self) -> dict[str, int]:
@@ -46,15 +47,12 @@ class Anatomy:
         model = deepcopy(self._trunk.model)
         kept: dict[str, int] = {}
         present = [TRUNK + name for name, _ in model.named_parameters()]
-        announced = stages(model)
-        if not hasattr(model, "prune_intermediate_layers"):
-            return dict.fromkeys(present, 0)
-        for stage in reversed(announced):
+        for stage in reversed(stages(model)):
             try:
-                model.prune_intermediate_layers([stage.index], prune_norm=True, prune_head=True)  # type: ignore[operator]
+                names = _shortened(model, stage, self._trunk.image_size)
             except (AssertionError, AttributeError, IndexError, TypeError):  # the trunk was cut before this stage's end
                 continue
-            kept |= {TRUNK + name: stage.index for name, _ in model.named_parameters()}
+            kept |= dict.fromkeys((TRUNK + name for name in names), stage.index)
         last = max(kept.values(), default=0)
         return {name: kept.get(name, last) for name in present}
 
@@ -111,6 +109,16 @@ class Anatomy:
         else:
             valid = layers(copy, size)
             if end not in valid:
-                raise InputError(f"freeze.stage={end} does not exist", f"one of: {', '.join(names + valid)}")
+                listed = ", ".join(dict.fromkeys(names + valid))  # a stage may end with a layer of its name
+                raise InputError(f"freeze.stage={end} does not exist", f"one of: {listed}")
             trunk = cut_at(copy, LayerCut(name=end), size)
         return frozenset(TRUNK + name for name, _ in trunk.model.named_parameters())
+
+
+def _shortened(model: nn.Module, stage: Stage, image_size: int) -> list[str]:
+    """Cut a model in place at the end of a stage; name the parameters that are left."""
+    if description_of(model):  # what timm's method does, a network of the user's own cannot
+        cut_at(model, StageCut(stage=stage.index), image_size)
+    else:
+        model.prune_intermediate_layers([stage.index], prune_norm=True, prune_head=True)  # type: ignore[operator]
+    return [name for name, _ in model.named_parameters()]

@@ -112,11 +112,23 @@ def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:
         return _stage(model, cut.stage)
     valid = layers(model, image_size)
     if cut.name not in valid:
+        if _classifies(model, cut.name):
+            raise InputError(
+                f"cut.name={cut.name} holds the classifier, behind the last layer", "take it off: cut=head"
+            )
         there = cut.name and cut.name in dict(model.named_modules())
         what = "is not on the network's main path" if there else "does not exist"
         mend = nearest(cut.name, valid) if valid else "this backbone has none; choose a stage: cut=stage (see inspect)"
         raise InputError(f"cut.name={cut.name} {what}", mend)
     return Point("layer", cut.name)
+
+
+def _classifies(model: nn.Module, path: str) -> bool:
+    """Whether a module is the classifier, or holds it."""
+    description = description_of(model)
+    known = description.classifier if description else (getattr(model, "pretrained_cfg", None) or {}).get("classifier")
+    paths = [known] if isinstance(known, str) else known or []  # some have two heads
+    return any(name == path or name.startswith(f"{path}.") for name in paths)
 
 
 def _early(model: nn.Module, keep: float, image_size: int) -> Point:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from difflib import get_close_matches
 
 from torch import nn
@@ -43,6 +43,11 @@ Freeze = (
 def phases(policy: Freeze) -> tuple[str, ...]:
     """Name the phases of a policy, each of which trains to its end and hands on its best weights."""
     return ("probe", "finetune") if isinstance(policy, TwoPhases) else ("train",)
+
+
+def undecided(policy: Freeze, anatomy: Anatomy, phase: int) -> bool:
+    """Whether it is still open which stages train in a phase: the phase before it will tell."""
+    return isinstance(policy, SurgicalFreeze) and phase > 0 and anatomy.chosen is None
 
 
 def trained(policy: Freeze, anatomy: Anatomy, epoch: int, phase: int = 0) -> frozenset[str]:
@@ -92,9 +97,13 @@ def _must_have(count: int, anatomy: Anatomy) -> None:
         raise InputError(what, f"at most {len(anatomy.stages)}: {listed}")
 
 
-def _matching(patterns: Iterable[str], anatomy: Anatomy) -> frozenset[str]:
+def _matching(patterns: Collection[str], anatomy: Anatomy) -> frozenset[str]:
     names = [name.removeprefix(TRUNK) for name in anatomy.trunk]
     found: set[str] = set()
+    if not patterns:
+        some = ", ".join(dict.fromkeys([*names[:2], *names[-2:]]))
+        what = "freeze.train names nothing that trains"
+        raise InputError(what, f"give expressions, 'freeze.train=[...]', over names such as {some}; or freeze=trunk")
     for pattern in patterns:
         try:
             rule = re.compile(pattern)

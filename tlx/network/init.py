@@ -15,10 +15,14 @@ from torch import nn
 from tlx.config.groups import CustomBackbone, PretrainedInit, TimmBackbone
 from tlx.errors import InputError, TlxError
 from tlx.hub import HUB_TIMEOUT_S, out_of_reach
-from tlx.storage import read_tensors
+from tlx.storage import read_json, read_tensors
 
 PACKAGE_WEIGHTS = "embedded.safetensors"
 OF_A_RUN = "trunk.model."  # what stands before the names of a run's trunk
+
+
+class LackingError(InputError):
+    """Weights that end inside what the cut keeps."""
 
 
 def load_pretrained(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> Path:
@@ -30,7 +34,7 @@ def load_pretrained(model: nn.Module, backbone: TimmBackbone | CustomBackbone, i
         InputError: No file, no hub, a file that is damaged, of another architecture, or that lacks kept weights.
     """
     source, found = _read(model, backbone, init)
-    assign(model, found, str(source))
+    assign(model, found, str(source) if init.run is None else f"init.run={init.run} ({_of_run(source.parent)})")
     return source
 
 
@@ -55,7 +59,10 @@ def _read(
 def locate(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit) -> Path:
     """Find the weights file: ``init.run``, ``init.file``, else the package, the hub's cache, a download."""
     if init.run is not None:
-        return Path(init.run).expanduser() / "model" / "weights.safetensors"
+        source = Path(init.run).expanduser() / "model" / "weights.safetensors"
+        if not source.is_file():
+            raise InputError(f"init.run={init.run} holds no trained model", "give the folder of a finished run")
+        return source
     if init.file is not None:
         return Path(init.file)
     if backbone.weights == "package":
@@ -63,8 +70,21 @@ def locate(model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: Pret
     settings: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     repository = settings.get("hf_hub_id") if backbone.weights == "hub" else None
     if not repository:
-        raise InputError(f"no hub weights are known for {backbone.name}", "give init.file=PATH or init=scratch")
+        where = "no weights" if isinstance(backbone, CustomBackbone) else "no hub weights"
+        mend = "give init=scratch (random ones), init.file=PATH or init.run=FOLDER"
+        raise InputError(f"{where} are known for {backbone.name}", mend)
     return _from_hub(repository, settings.get("hf_hub_filename"), init.cache)
+
+
+def _of_run(model: Path) -> str:
+    """Say which backbone a run's ``model`` folder holds, and where it was cut."""
+    try:
+        plain: Any = read_json(model / "network.json")
+        cut, name = plain["cut"], plain["backbone"].get("name", "a network of your own")
+        place = "the classifier gone" if cut["kind"] == "head" else f"cut behind {cut['name']}"
+    except (KeyError, TypeError, AttributeError, InputError):
+        return "a run whose network.json is damaged"
+    return f"{name}, {place}"
 
 
 def _from_hub(repository: str, filename: str | None, cache: str | None) -> Path:
@@ -108,22 +128,23 @@ def assign(model: nn.Module, found: Mapping[str, torch.Tensor], source: str) -> 
     """Copy the tensors that ``model`` needs; every one must be there, in its shape.
 
     Raises:
-        InputError: Names what is missing or misshapen; or says that the file is of another architecture.
+        LackingError: Names what is missing or misshapen.
+        InputError: They are of another architecture.
     """
     wanted = model.state_dict()
     if _unfit(wanted, found):
         found = _adapted(model, found)
     if unfit := _unfit(wanted, found):
-        fitting = len(wanted) - len(unfit)
-        if fitting < 0.5 * len(wanted):
+        fitting = sum(n in found and n not in unfit for n in wanted if not n.endswith("num_batches_tracked"))
+        if fitting < 0.5 * min(len(wanted), len(found)):  # of a trunk cut early, all that there is fits
             raise InputError(
                 f"{source} is of another architecture: {fitting} of {len(wanted)} kept tensors match; "
                 f"it begins with {_some(found)}, wanted {_some(wanted)}",
-                "choose the backbone that the file belongs to",
+                "choose the backbone that they belong to",
             )
         told = [f"{n} ({_form(found[n])}, wanted {_form(wanted[n])})" if n in found else n for n in unfit]
         resized = " at the size that it was made for (data.image_size=null)" if any(n in found for n in unfit) else ""
-        raise InputError(
+        raise LackingError(
             f"{source} lacks weights inside what the cut keeps: {_some(told)}",
             f"cut earlier (cut=layer cut.name=..., see inspect), or give a complete file{resized}",
         )

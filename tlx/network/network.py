@@ -26,10 +26,10 @@ from tlx.network.depths import Depths
 from tlx.network.drop_path import must_drop
 from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import Head, HeadConfig
-from tlx.network.init import load_pretrained
+from tlx.network.init import LackingError, load_pretrained
 from tlx.network.lora import attach, merge
 from tlx.network.pool import cut_for
-from tlx.network.reach import cut_all
+from tlx.network.reach import cut_all, within_reach
 from tlx.network.trace import ImageSizeError, forget, probe
 
 
@@ -136,7 +136,7 @@ def build(
     trunk, pool = cut_trunk(head.pool, whole.model, cut, whole.preprocessing.image_size)
     if drop_path:
         must_drop(trunk, backbone.name)
-    weights = load_pretrained(whole.model, backbone, init) if isinstance(init, PretrainedInit) else None
+    weights = _load(whole.model, backbone, init, image_size) if isinstance(init, PretrainedInit) else None
     if isinstance(trunk, Depths):
         trunk.calibrate()
     new = Head(replace(head, pool=pool), trunk.layout, trunk.prefix, trunk.width, num_classes, seed)
@@ -144,6 +144,18 @@ def build(
     if isinstance(freeze, LoraFreeze):
         attach(trunk.model, freeze, seed)
     return Network(trunk, new, freeze), whole.preprocessing, Surgery(kept, whole.parameters - kept, weights)
+
+
+def _load(
+    model: nn.Module, backbone: TimmBackbone | CustomBackbone, init: PretrainedInit, image_size: int | None
+) -> Path:
+    """Load weights into a cut model; where they end too early, name the deepest cut that they reach."""
+    try:
+        return load_pretrained(model, backbone, init)
+    except LackingError as error:
+        if (deepest := within_reach(backbone, init, image_size)) is None:
+            raise
+        raise InputError(error.what, f"the deepest cut that they reach: {deepest}") from None
 
 
 def cut_trunk(pool: str, model: nn.Module, cut: Cut | AllCut, image_size: int) -> tuple[Trunk | Depths, str]:

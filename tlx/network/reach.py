@@ -54,6 +54,22 @@ def reached(
     return _reached(backbone, init, 0, image_size)[1]
 
 
+def within_reach(
+    backbone: TimmBackbone | CustomBackbone, init: PretrainedInit, image_size: int | None = None
+) -> str | None:
+    """Spell the deepest cut that the weights reach, as a command line does; None where they reach none."""
+    if isinstance(backbone, CustomBackbone):
+        model = create(backbone, image_size).model
+        point = _deepest_layer(
+            model, image_size or backbone.image_size, lacking(model, backbone, init), [], set(), alone=True
+        )
+    else:
+        point = next(iter(reached(backbone, init, image_size)[-1:]), None)
+    if point is None or point.kind == "head":
+        return None
+    return f"cut=layer cut.name={point.name}" if point.stage is None else f"cut=stage cut.stage={point.stage}"
+
+
 def _reached(
     backbone: TimmBackbone | CustomBackbone, init: PretrainedInit | ScratchInit, seed: int, image_size: int | None
 ) -> tuple[Backbone, list[Point]]:
@@ -126,11 +142,16 @@ def _points_until(model: nn.Module, known: list[Point], until: int | str, image_
 
 
 def _deepest_layer(
-    model: nn.Module, image_size: int, lacking: Collection[str], covered: list[Point], held: set[str]
+    model: nn.Module,
+    image_size: int,
+    lacking: Collection[str],
+    covered: list[Point],
+    held: set[str],
+    alone: bool = False,
 ) -> Point | None:
     """Find the deepest layer that needs nothing that is lacking and more than ``held``, what the stages need.
 
-    None where there is none, or none that can be read together with the stages.
+    None where there is none, or none that can be read together with the stages, unless ``alone``.
     """
     ended = _ended_before(model, image_size, lacking)
     for name in sorted((n for n in layers(model, image_size) if n in ended), key=ended.__getitem__, reverse=True):
@@ -139,6 +160,8 @@ def _deepest_layer(
         if names <= held:
             return None  # no layer before it has more
         if names.isdisjoint(lacking) and names > held:
+            if alone:
+                return point
             try:
                 read_at(deepcopy(model), [*covered, point], image_size)
             except InputError:

@@ -25,12 +25,16 @@ COLUMNS = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def collect(folder: Path, jobs: list[tuple[Path, str]]) -> list[dict[str, Any]]:
-    """Read every job of a sweep, given as (run folder, overrides), in order: one row each."""
+def collect(folder: Path, jobs: list[tuple[Path, list[str]]]) -> list[dict[str, Any]]:
+    """Read every job of a sweep, given as (run folder, overrides), in order: one row each.
+
+    Besides the columns of ``comparison.csv``, which is written, a row holds what was set, ``settings``.
+    """
     rows = []
     for path, overrides in jobs:
         run = RunFolder(path)
-        rows.append({"run": run.path.name, "overrides": overrides, **_outcome(run)})
+        settings = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
+        rows.append({"run": run.path.name, "overrides": " ".join(overrides), "settings": settings, **_outcome(run)})
     write_text(folder / "comparison.csv", as_csv(rows))
     return rows
 
@@ -68,7 +72,7 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
 def as_csv(rows: list[dict[str, Any]]) -> str:
     """Render rows as CSV. A text that a spreadsheet would take for a formula gets an apostrophe."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _cell(value) if isinstance(value, str) else value for key, value in row.items()})
@@ -81,19 +85,22 @@ def _cell(value: str) -> str:
 
 
 def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Print the comparison, the failures below it."""
+    """Print the comparison, the failures below it: of what was asked for, that in which the jobs differ."""
     table = Table(box=None, pad_edge=False, header_style="bold", title=None)
     table.add_column("run")
-    for title in ("data", "init", "cut", "freeze"):
-        table.add_column(title)
+    differing = differences(rows)
+    for title in differing:
+        table.add_column(Text(title))
     for title in ("trained", "val accuracy", "test accuracy", "balanced", "macro F1", "seconds"):
         table.add_column(title, justify="right")
     done = [row for row in rows if row["status"] == "done"]
     best = max((row["test_accuracy"] for row in done), default=None)
     same_images = len({row["data"] for row in done}) == 1
-    for row in done:
+    for index, row in enumerate(rows):
+        if row["status"] != "done":
+            continue
         table.add_row(
-            *(Text(row[key]) for key in ("run", "data", "init", "cut", "freeze")),
+            Text(row["run"]), *(Text(values[index]) for values in differing.values()),
             amount(row["parameters_trained"]), f"{row['val_accuracy']:.4f}", f"{row['test_accuracy']:.4f}",
             f"{row['test_balanced_accuracy']:.4f}", f"{row['test_macro_f1']:.4f}", f"{row['seconds']:.1f}",
             style="bold green" if same_images and row["test_accuracy"] == best else "",
@@ -108,3 +115,27 @@ def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
     if done and not same_images:
         out.print("The runs used different data: their accuracies do not compare. Fix it with data=...")
     say(out, "comparison", shown(folder / "comparison.csv"))
+
+
+def differences(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Map what differs between jobs to its value in every row: what was swept, and what that chose besides.
+
+    Names and values are shortened to their last part, ``cut.name`` to ``name``, where they stay distinct.
+    """
+    settings = [row.get("settings", {}) for row in rows]
+    keys = dict.fromkeys(key for setting in settings for key in setting)
+    swept = {key: [setting.get(key, "") for setting in settings] for key in keys}
+    swept = {key: values for key, values in swept.items() if len(set(values)) > 1}
+    names = dict(zip(swept, _last_parts(list(swept), "."), strict=True))
+    found = {names[key]: _last_parts(values, "/") for key, values in swept.items()}
+    for key in ("data", "init", "cut", "freeze"):
+        chosen = [str(row.get(key, "")) for row in rows]
+        if key not in swept and len({row[key] for row in rows if key in row}) > 1:
+            found[key] = chosen
+    return found
+
+
+def _last_parts(texts: list[str], separator: str) -> list[str]:
+    """Take the last part of each text, if as many are distinct then."""
+    short = [text.rpartition(separator)[2] for text in texts]
+    return short if len(set(short)) == len(set(texts)) else texts

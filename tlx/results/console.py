@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -24,8 +25,24 @@ SHOWN = {
 
 def console() -> Console:
     """Return the console of this moment's standard output."""
-    width = None if sys.stdout.isatty() else 140  # a file has no width; tables must not be cut to a guess
-    return Console(file=sys.stdout, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
+    terminal = sys.stdout.isatty()
+    file: Any = sys.stdout if terminal else Trimmed(sys.stdout)
+    width = None if terminal else 140  # a file has no width; tables must not be cut to a guess
+    return Console(file=file, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
+
+
+class Trimmed:
+    """A text file without spaces at its lines' ends, with which tables are filled up."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write a text that holds whole lines."""
+        return self._file.write(re.sub(r" +(?=\n)", "", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def say(out: Console, label: str, text: str, style: str = "") -> None:
@@ -52,13 +69,26 @@ def summary(out: Console, result: dict[str, Any]) -> None:
     if parameters["frozen"]:
         frozen += ", unmoved: fingerprints equal before and after" if result["frozen_unchanged"] else ", MOVED"
     say(out, "frozen", frozen)
-    say(out, "trained", f"{amount(parameters['trained'])} parameters: {surgery['trained']}")
+    trained = f"{amount(parameters['trained'])} parameters: {surgery['trained']}"
+    best = result.get("best")  # of a run trained by epochs; older results lack it
+    if best and best["unbeaten_by"]:
+        trained += f"; no epoch of {best['unbeaten_by']} beat the {best['phase']}, whose weights are kept"
+    say(out, "trained", trained)
+    if best:
+        say(out, "best", _kept(best))
     out.print()
     out.print(metrics_table(result["metrics"], result["images"]))
     seconds = result["seconds"]
     phases = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total" and value >= 0.05)
     say(out, "time", f"{seconds['total']:.1f} s ({phases})")
     say(out, "folder", shown(Path(result["run_dir"])))
+
+
+def _kept(best: dict[str, Any]) -> str:
+    """Say which epoch the kept weights are from, counted from 1 as the progress does."""
+    phase = "" if best["phase"] == "train" else f"{best['phase']}, "
+    epoch = "solved on features" if best["epoch"] is None else f"epoch {best['epoch'] + 1} of {best['epochs']}"
+    return f"{phase}{epoch}: validation accuracy {best['val']['accuracy']:.4f}, loss {best['val']['loss']:.4f}"
 
 
 def metrics_table(metrics: dict[str, Any], images: dict[str, int]) -> Table:
@@ -82,6 +112,11 @@ def amount(count: int) -> str:
         if count >= size * 0.9995:  # what rounds to 1000 of a unit is 1 of the next
             return f"{count / size:.3g} {unit}"
     return str(count)
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a count with its noun: 1 epoch, 2 epochs."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def error(message: str, wrong: bool = True) -> None:

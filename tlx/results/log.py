@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
 import warnings
@@ -19,6 +20,7 @@ EXPECTED = (
     ".*custom batch sampler.*",
     ".*Detected call of `lr_scheduler.step\\(\\)` before.*",  # a resumed schedule goes on where it was
 )
+ADVERT = re.compile("^. Tip: For seamless cloud")  # Lightning's, for services of its maker
 CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "timm")
 
 
@@ -28,6 +30,7 @@ def logged(path: Path | None) -> Iterator[None]:
     handler: logging.Handler = logging.NullHandler()
     if path is not None:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.addFilter(lambda record: not ADVERT.search(record.getMessage()))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     level = root.level

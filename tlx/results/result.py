@@ -50,7 +50,7 @@ def required() -> dict[str, Any]:
         **dict.fromkeys(("case", "backbone", "init", "cut", "freeze", "head", "seed", "num_classes", "classes")),
         "metrics": {split: dict.fromkeys(METRICS) for split in ("train", "val", "test")},
         "parameters": dict.fromkeys(("kept", "dropped", "trained", "frozen")),
-        "frozen_unchanged": None,
+        **dict.fromkeys(("frozen_unchanged", "best")),
         "seconds": dict.fromkeys(("total", "imports", "data", "profile", "features", "fit", "evaluate", "report")),
         "images": dict.fromkeys(("train", "val", "test")),
         "images_left_out": None,

@@ -15,7 +15,7 @@ from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history, read_position
 from tlx.learner.learner import Learner
-from tlx.learner.metrics import measure
+from tlx.learner.metrics import VALIDATED, measure
 from tlx.learner.mix import mix_for
 from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.progress import ProgressBar
@@ -23,6 +23,7 @@ from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network
 from tlx.results.console import console, say
 from tlx.storage import read_tensors, write_tensors
+from tlx.training.kept import kept
 from tlx.training.lr_range import with_rate
 from tlx.training.recommend import recommend
 from tlx.training.work import Work, solvable
@@ -34,11 +35,14 @@ Logits = dict[str, torch.Tensor]  # by split: (N, K)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training left: logits of every split, how a solver got there, and the certificate's rows."""
+    """What a training left: logits of every split, how a solver got there, the certificate's rows, and which phase and
+    epoch the kept weights are from (see ``kept``).
+    """
 
     logits: Logits
     solver: dict[str, Any] | None
     certificate: list[dict[str, Any]]
+    best: dict[str, Any] | None
 
 
 def train_phases(work: Work, network: Network, known: Bank | None = None) -> Outcome:
@@ -54,9 +58,7 @@ def train_phases(work: Work, network: Network, known: Bank | None = None) -> Out
     ]
     if begun:
         reached = phases[max(begun)]
-        epoch, batches = read_position(work.folder.checkpoints / reached.name)
-        where = "" if reached.name == "train" else f"in phase {reached.name}, "
-        say(console(), "resume", f"goes on {where}in epoch {epoch} of {reached.epochs}, after {batches} batches")
+        say(console(), "resume", _where(work, reached))
     logits: Logits = {}
     for phase in phases[max(begun, default=0) :]:
         if isinstance(work.config.freeze, SurgicalFreeze) and phase.index:
@@ -69,7 +71,23 @@ def train_phases(work: Work, network: Network, known: Bank | None = None) -> Out
             network.load_state_dict(read_tensors(work.folder.checkpoints / phase.name / BEST))
     solver = work.decisions.taken.get("solver")
     rows = certificate.settle()
-    return Outcome(logits or classify(work, network), solver, rows)
+    best = kept(work, phases)
+    if best and best["unbeaten_by"] and work.decisions.writes:
+        say(console(), best["unbeaten_by"], f"no epoch beat the {best['phase']}; its weights are kept")
+    return Outcome(logits or classify(work, network), solver, rows, best)
+
+
+def _where(work: Work, phase: Phase) -> str:
+    """Say where a phase goes on, its epochs counted from 1 as the progress does."""
+    epoch, batches = read_position(work.folder.checkpoints / phase.name)
+    told = "" if phase.name == "train" else f"phase {phase.name}: "
+    if epoch >= phase.epochs:
+        return f"{told}all of its {phase.epochs} epochs are done"
+    images = work.images(work.trainer())
+    images.train_dataloader()
+    assert images.order is not None
+    where = f"after {batches} of {len(images.order)} batches" if batches else "from its start"
+    return f"{told}goes on in epoch {epoch + 1} of {phase.epochs}, {where}"
 
 
 def solve_head(
@@ -156,10 +174,11 @@ def standing(work: Work, network: Network, phase: Phase) -> Row:
     with work.clock.phase("fit"):
         logits = predict(trainer, Classifier(network), work.images(trainer).plain_loader("val"))
     measured = measure(logits, torch.from_numpy(work.source.val.labels), list(work.source.classes))
-    names = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
     if trainer.is_global_zero:
         write_tensors(work.folder.checkpoints / phase.name / BEST, network.state_dict())
-    return {"phase": phase.name, "epoch": -1, **{f"val/{name}": measured[name] for name in names}}
+        reached = f"accuracy {measured['accuracy']:.4f}, loss {measured['loss']:.4f} on validation images"
+        say(console(), plan(work.config)[phase.index - 1].name, f"{reached}; {phase.name} goes on from there")
+    return {"phase": phase.name, "epoch": -1, **{f"val/{name}": measured[name] for name in VALIDATED}}
 
 
 def classify(work: Work, network: Network) -> Logits:

@@ -19,6 +19,7 @@ from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network, Surgery
 from tlx.results.console import console, say
 from tlx.storage import read_tensors
+from tlx.training.kept import kept
 from tlx.training.phases import Outcome, classify, fit
 from tlx.training.work import Work, assemble
 
@@ -50,7 +51,8 @@ def race(work: Work, init: RaceInit) -> tuple[Network, Surgery, Outcome, dict[st
     curves = {arm: read_history(work.folder.checkpoints / arm) for arm in ARMS}
     cost = 1 + verdicts[-1]["epochs"] / whole.epochs  # in trainings of one arm
     record = {"winner": winner, "decisions": verdicts, "cost": cost, "curves": curves}
-    return network, surgery, Outcome(classify(work, network), None, rows), record
+    best = kept(work, [replace(whole, name=winner)])
+    return network, surgery, Outcome(classify(work, network), None, rows, best), record
 
 
 def score(work: Work, arm: str, whole: Phase, pause: float) -> dict[str, float]:

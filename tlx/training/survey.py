@@ -30,7 +30,7 @@ from tlx.results import profile as shown
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
 from tlx.results.decisions import Decisions
-from tlx.training.work import Work, image_module, solvable
+from tlx.training.work import Work, head_alone, image_module
 
 log = logging.getLogger("tlx")
 
@@ -109,7 +109,7 @@ def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, S
     if "profile" in work.decisions.taken:
         return work.decisions.taken["profile"], None
     config, features = work.config, work.config.features
-    frozen = all(solvable(config, network, phase) for phase in plan(config))
+    frozen = not network.head.pool.learned and all(head_alone(network, phase) for phase in plan(config))
     few = isinstance(features, MemoryFeatures) and len(work.source.train.labels) <= features.profile_up_to
     if not frozen or not few:
         return None, None

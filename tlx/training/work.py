@@ -18,6 +18,7 @@ from tlx.learner.plan import Phase
 from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
 from tlx.network.backbone import Preprocessing
+from tlx.network.freeze import undecided
 from tlx.network.network import Network, Surgery
 from tlx.results.clock import Clock
 from tlx.results.decisions import Decisions
@@ -99,6 +100,11 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
 
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
     """Whether a phase is solved on features computed once: it trains a linear head alone, features wanted."""
+    return isinstance(config.features, MemoryFeatures) and head_alone(network, phase) and network.head.solvable
+
+
+def head_alone(network: Network, phase: Phase) -> bool:
+    """Whether a phase trains the head and nothing else, as far as that is decided."""
     head = frozenset(network.anatomy.head)
     alone = all(network.trained_in(epoch, phase.index) == head for epoch in range(phase.epochs))
-    return isinstance(config.features, MemoryFeatures) and alone and network.head.solvable
+    return alone and not undecided(network.freeze, network.anatomy, phase.index)

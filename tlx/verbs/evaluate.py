@@ -21,7 +21,7 @@ from tlx.network.inference import Classifier, predict
 from tlx.results import data_table
 from tlx.results.console import console, metrics_table, say
 from tlx.results.progress import bar
-from tlx.results.run_folder import RunFolder
+from tlx.results.run_folder import RunFolder, shown
 from tlx.verbs.resume import saved_config
 
 
@@ -37,6 +37,11 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     settings = saved_config(folder.read_config(), config.backbone)
     network, preprocessing, classes = model_folder.load(folder.model, settings.backbone)
     data = config.data or settings.data
+    if (asked := data.image_size) is not None and asked != preprocessing.image_size:
+        what = (
+            f"data.image_size={asked} cannot be had: this run's network takes images of {preprocessing.image_size} px"
+        )
+        raise InputError(what, "leave it out; images of any size are resized to that")
     with bar(console(), "scan") as progress:
         if isinstance(config.data, OwnData):
             source = open_split(config.data, config.split, progress)
@@ -68,5 +73,5 @@ def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count
     if trainer.is_global_zero:
         out = console()
         data_table.remarks(out, facts, "data")
-        say(out, "model", str(folder.model))
+        say(out, "model", shown(folder.model))
         out.print(metrics_table(metrics, dict.fromkeys(metrics, count)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tlx.config.groups import MemoryFeatures
+from tlx.config.groups import MemoryFeatures, SurgicalFreeze
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.data.source import Source
@@ -23,6 +24,7 @@ from tlx.network import network as networks
 from tlx.network.backbone import create
 from tlx.network.cost import StageCost, by_stage, multiply_adds
 from tlx.network.cut import layers
+from tlx.network.freeze import undecided
 from tlx.network.network import Network
 from tlx.results import data_table
 from tlx.results.clock import Clock
@@ -50,7 +52,7 @@ def inspect(config: TrainConfig) -> None:
     announce(config, source, network, surgery, data_table.show)
     whole = create(config.backbone, config.data.image_size).model
     out.print()
-    out.print(stage_table(config, by_stage(whole, preprocessing.image_size), network))
+    out.print(stage_table(config, by_stage(whole, preprocessing.image_size), network, surgery.kept))
     out.print()
     counts = networks.counts(network, surgery)
     facts = networks.described(network, surgery)
@@ -92,21 +94,20 @@ def why_unsolved(config: TrainConfig, network: Network) -> str:
     return ""
 
 
-def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -> Table:
-    """Lay out the stages from the input to the head."""
+def stage_table(config: TrainConfig, costs: list[StageCost], network: Network, kept: int) -> Table:
+    """Lay out the stages from the input to the head; ``kept`` of the backbone's parameters are."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("stage", "right"), ("name", "left"), ("output", "left")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     for title in ("parameters", "multiply-adds"):
         table.add_column(f"{title} so far", justify="right")
     table.add_column("fate")
-    kept = sum(p.numel() for p in network.trunk.parameters())
     point = network.trunk.point
     for cost in costs:
         stays = point.kind == "head" or cost.parameters <= kept
         begun = point.kind in ("layer", "all") and not stays and point.name.startswith(f"{cost.stage.name}.")
         state = stage_state(config, network, cost.stage.index)
-        fate = f"kept, {state}" if stays else (f"cut inside, at {point.name}" if begun else "cut away")
+        fate = f"kept, {state}" if stays else (f"cut inside, at {point.name}, {state}" if begun else "cut away")
         style = "cyan" if stays and state == "frozen" else "green" if stays else "yellow" if begun else "dim"
         shape = " × ".join(map(str, cost.shape))
         table.add_row(
@@ -120,15 +121,20 @@ def stage_table(config: TrainConfig, costs: list[StageCost], network: Network) -
 
 
 def stage_state(config: TrainConfig, network: Network, index: int) -> str:
-    """Say from when on a stage trains, and whether all of it does."""
+    """Say from when on a stage trains, and whether all of it does.
+
+    "frozen" is a stage of which no parameter trains in any epoch of any phase.
+    """
     mine = network.anatomy.of_stages([index])
     for phase in plan(config):
+        if mine and undecided(network.freeze, network.anatomy, phase.index):
+            return f"candidate of phase {phase.name}"
         for stretch in segments(network, phase):
             if awake_here := mine & stretch.trained:
                 begin = f"epoch {stretch.first + 1}" if stretch.first else f"phase {phase.name}" if phase.index else ""
                 part = "trained" if awake_here == mine else "partly trained"
                 return f"{part} from {begin}" if begin else part
-    return "frozen"
+    return "frozen" if mine else "without parameters of its own"
 
 
 def phase_table(config: TrainConfig, network: Network) -> Table:
@@ -139,25 +145,42 @@ def phase_table(config: TrainConfig, network: Network) -> Table:
     for title in ("trained", "frozen"):
         table.add_column(title, justify="right")
     table.add_column("batch statistics")
-    sizes = {name: p.numel() for name, p in network.named_parameters()}
+    total = sum(p.numel() for p in network.parameters())
     for phase in plan(config):
         solved = solvable(config, network, phase)
         for stretch in segments(network, phase):
-            trained = sum(sizes[name] for name in stretch.trained)
             span = (
                 f"{stretch.first + 1}" if stretch.first == stretch.last else f"{stretch.first + 1}-{stretch.last + 1}"
             )
             epochs = "solved" if solved else span
             what = awake(network, phase, stretch.trained)
-            rest = sum(sizes.values()) - trained
+            least, most = _least_and_most(network, phase, stretch.trained)
+            frozen = _span(total - most, total - least)
             table.add_row(
-                phase.name, epochs, what, amount(trained), amount(rest), _statistics(network, stretch.trained)
+                phase.name, epochs, what, _span(least, most), frozen, _statistics(network, phase, stretch.trained)
             )
     return table
 
 
-def _statistics(network: Network, trained: frozenset[str]) -> str:
-    if all(name.startswith("head.") for name in trained):
+def _least_and_most(network: Network, phase: Phase, trained: frozenset[str]) -> tuple[int, int]:
+    """Count the parameters that train; where some stages are still to be chosen, at least and at most."""
+    sizes = {name: p.numel() for name, p in network.named_parameters()}
+    certain = sum(sizes[name] for name in trained)
+    policy, anatomy = network.freeze, network.anatomy
+    if not isinstance(policy, SurgicalFreeze) or not undecided(policy, anatomy, phase.index):
+        return certain, certain
+    stages = sorted(sum(sizes[name] for name in anatomy.of_stages([i])) for i in range(len(anatomy.stages)))
+    return certain + sum(stages[: policy.stages]), certain + sum(stages[-policy.stages :])
+
+
+def _span(least: int, most: int) -> str:
+    return amount(least) if least == most else f"{amount(least)} to {amount(most)}"
+
+
+def _statistics(network: Network, phase: Phase, trained: frozenset[str]) -> str:
+    if all(name.startswith("head.") for name in trained) and not undecided(
+        network.freeze, network.anatomy, phase.index
+    ):
         return "frozen"
     policy = getattr(network.freeze, "batch_statistics", "frozen")
     if not any(name.endswith("running_mean") for name, _ in network.trunk.named_buffers()):
@@ -176,10 +199,19 @@ def group_table(config: TrainConfig, network: Network) -> Table:
         if solvable(config, network, phase):
             table.add_row(phase.name, "head", "solver", f"{config.solver.kind}, L2 on validation", "")
             continue
-        for group in _groups(network, phase):
-            count = sum(p.numel() for p in group["params"])
-            table.add_row(phase.name, group["name"], group["lr"], f"{group['weight_decay']:g}", amount(count))
+        open_yet = undecided(network.freeze, network.anatomy, phase.index)
+        for group in _groups(_all_chosen(network) if open_yet else network, phase):
+            count = amount(sum(p.numel() for p in group["params"]))
+            size = f"some of {count}" if open_yet and group["name"].startswith("trunk") else count
+            table.add_row(phase.name, group["name"], group["lr"], f"{group['weight_decay']:g}", size)
     return table
+
+
+def _all_chosen(network: Network) -> Network:
+    """Return a copy whose every stage trains, to show the rates that any of them would have."""
+    copy = deepcopy(network)
+    copy.anatomy.chosen = tuple(range(len(copy.anatomy.stages)))
+    return copy
 
 
 def _groups(network: Network, phase: Phase) -> list[dict[str, Any]]:

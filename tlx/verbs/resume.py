@@ -11,6 +11,8 @@ from tlx.config.check import check
 from tlx.config.groups import CustomBackbone
 from tlx.config.roots import OwnBackbone, ResumeConfig, TrainConfig
 from tlx.errors import InputError
+from tlx.learner.plan import plan
+from tlx.network.freeze import TwoPhases
 from tlx.results.clock import Clock
 from tlx.results.console import console, say, summary
 from tlx.results.log import logged
@@ -22,33 +24,69 @@ from tlx.verbs.train import train
 def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     """Continue the run in ``config.run`` from its last state; repeat it where none was saved.
 
-    ``trainer.max_epochs`` may grow: the schedule is then stretched over the new number of epochs.
+    The epochs of its last phase may grow, by ``trainer.max_epochs`` or ``freeze.finetune.epochs``: the schedule is then
+    stretched over the new number of them.
 
     Raises:
-        InputError: No run there, or fewer epochs than it has.
+        InputError: No run there, fewer epochs than it has, or more of a phase that has none.
     """
     folder = RunFolder.open(config.run)
     plain = folder.read_config()
     settings = saved_config(plain, config.backbone)
     out = console()
-    wanted, had = config.trainer.max_epochs, settings.trainer.max_epochs
-    if wanted is not None and wanted < had:
-        raise InputError(f"trainer.max_epochs={wanted} is less than the run's {had}", "resume can only extend a run")
-    if folder.result.is_file() and wanted in (None, had):
-        say(out, "resume", "this run is finished; nothing is left to do")
+    extended = _extended(config, settings)
+    told = _growth(settings, extended)
+    if folder.result.is_file():
         result: dict[str, Any] = read_json(folder.result)
-        summary(out, result)
-        return result
-    if wanted is not None and wanted > had:
-        say(
-            out, "resume", f"{had} epochs become {wanted}; the {settings.schedule.kind} schedule is stretched over them"
-        )
-        plain["trainer"]["max_epochs"] = wanted
-        settings = replace(settings, trainer=replace(settings.trainer, max_epochs=wanted))
+        if told and result.get("solver") and len(plan(settings)) == 1:
+            raise InputError("this run was solved on features and has no epochs to extend", "leave the epochs out")
+        if not told:
+            say(out, "resume", "this run is finished; nothing is left to do")
+            summary(out, result)
+            return result
+    if told:
+        say(out, "resume", f"{told}; the {settings.schedule.kind} schedule is stretched over them")
+        plain["trainer"]["max_epochs"] = extended.trainer.max_epochs
+        if isinstance(extended.freeze, TwoPhases):
+            plain["freeze"]["finetune"]["epochs"] = extended.freeze.finetune.epochs
+        settings = extended
         write_json(folder.config, plain)
     folder.failure.unlink(missing_ok=True)
     with logged(folder.log):
         return train(settings, folder, clock, command, resuming=True)
+
+
+def _extended(config: ResumeConfig, settings: TrainConfig) -> TrainConfig:
+    """Return a run's settings with the epochs that ``resume`` was asked for.
+
+    Raises:
+        InputError: Fewer epochs than the run has, or a number that its last phase does not go by.
+    """
+    trainer, freeze, last = settings.trainer, settings.freeze, plan(settings)[-1]
+    own = isinstance(freeze, TwoPhases) and freeze.finetune.epochs is not None
+    asked = {"trainer.max_epochs": config.trainer.max_epochs, "freeze.finetune.epochs": config.freeze.finetune.epochs}
+    goes_by = "freeze.finetune.epochs" if own else "trainer.max_epochs"
+    for key, wanted in asked.items():
+        if wanted is None:
+            continue
+        if key != goes_by and not (key == "freeze.finetune.epochs" and isinstance(freeze, TwoPhases)):
+            why = "has epochs of its own" if own else "has no such phase"
+            what = f"{key}={wanted} extends nothing: {'phase finetune' if own else 'this run'} {why}"
+            raise InputError(what, f"extend it by {goes_by}=N, above {last.epochs}")
+        if wanted < last.epochs:
+            raise InputError(f"{key}={wanted} is less than the run's {last.epochs}", "resume can only extend a run")
+    if (most := config.trainer.max_epochs) is not None:
+        settings = replace(settings, trainer=replace(trainer, max_epochs=most))
+    if (most := config.freeze.finetune.epochs) is not None and isinstance(freeze, TwoPhases):
+        settings = replace(settings, freeze=replace(freeze, finetune=replace(freeze.finetune, epochs=most)))
+    return settings
+
+
+def _growth(before: TrainConfig, after: TrainConfig) -> str:
+    """Say how many epochs become how many; nothing where none are added."""
+    had, has = plan(before)[-1], plan(after)[-1]
+    phase = "" if had.name == "train" else f"{had.name}: "
+    return f"{phase}{had.epochs} epochs become {has.epochs}" if has.epochs > had.epochs else ""
 
 
 def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from tlx.config.groups import AutoCut, NoAugment, OwnData, RaceInit
+from tlx.config.groups import AutoCut, OwnData, RaceInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
@@ -24,7 +25,7 @@ from tlx.network.network import Network, Surgery
 from tlx.results import data_table
 from tlx.results import profile as profiles
 from tlx.results.clock import Clock
-from tlx.results.console import amount, console, say, summary
+from tlx.results.console import amount, console, counted, say, summary
 from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
 from tlx.results.result import compose
@@ -32,6 +33,7 @@ from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
 from tlx.training.phases import train_phases
 from tlx.training.race import race
+from tlx.training.remarks import remarks
 from tlx.training.survey import settle_cut, side_profile
 from tlx.training.work import Work, assemble, solvable
 
@@ -85,6 +87,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
             certificate=outcome.certificate,
+            best=outcome.best,
             frozen_unchanged=True,  # the certificate would have ended the run
             images={split: len(source.split(split).labels) for split in SPLITS},
             images_left_out=source.facts["left_out"],
@@ -144,22 +147,18 @@ def announce(
             "the embedded backbone has seen rendered letters only; for photographs: backbone=resnet50 or another",
         )
     start = f"weights from {surgery.weights.name}" if surgery.weights else "random weights"
+    if surgery.weights and (run := getattr(config.init, "run", None)):
+        start = f"weights of the run {shown(Path(run).expanduser().absolute())}"
     if isinstance(config.init, RaceInit):
         start += " against random ones"
     say(out, "network", f"{config.backbone.name}, {start}, {amount(surgery.kept)} parameters kept")
     for phase in plan(config):
-        how = "on features computed once" if solvable(config, network, phase) else f"for {phase.epochs} epochs"
+        solved = solvable(config, network, phase)
+        how = "on features computed once" if solved else f"for {counted(phase.epochs, 'epoch')}"
         label = "training" if phase.name == "train" else phase.name
         say(out, label, f"{awake(network, phase)}, {how}")
-        if solvable(config, network, phase) and (idle := _idle(config)):
-            say(out, "", f"{idle} do nothing to features computed once; features=off trains epoch by epoch")
-
-
-def _idle(config: TrainConfig) -> str:
-    """Name the groups that are set to something and act on epochs only."""
-    regularizing = any(value for key, value in vars(config.regularizer).items() if key != "kind")
-    named = {"augment": not isinstance(config.augment, NoAugment), "regularizer": regularizing}
-    return " and ".join(name for name, given in named.items() if given)
+        for remark in remarks(config, network, phase):
+            say(out, "", remark)
 
 
 def _labels(source: Source, split: str) -> torch.Tensor:
