@@ -142,7 +142,7 @@ def test_what_is_light_imports_nothing_heavy() -> None:
     [
         ("tlx.data.x", "from tlx.verbs.train import train"),
         ("tlx.data.x", "from tlx.network.cut import cut_at"),
-        ("tlx.results.x", "def late():\n    from tlx.data import folder"),
+        ("tlx.results.x", "def late():\n    from tlx.data.own import folder"),
         ("tlx.errors", "import tlx.config.check"),
         ("tlx.config.x", "from tlx import storage"),
         ("tlx.storage", "from tlx.interruption import Interruption"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 OPEN = """
 import resource, sys, time
-import tlx.data.table as tables
+import tlx.data.own.table as tables
 from tlx.config.groups import TableData
 started = time.perf_counter()
 found = tables.open_table(TableData(file=sys.argv[1], split_column="split", group_column="group"))

@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from tlx.config.groups import FolderData
-from tlx.data.alike import near
-from tlx.data.folder import open_folder
-from tlx.data.looks import look_at_headers, look_at_pixels
-from tlx.data.together import Together
+from tlx.data.own.folder import open_folder
+from tlx.data.scan.alike import near
+from tlx.data.scan.looks import look_at_headers, look_at_pixels
+from tlx.data.scan.together import Together
 
 COUNT, CLASSES, SIZE = 10_000, 10, (384, 512)
 

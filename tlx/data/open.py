@@ -19,12 +19,12 @@ from tlx.config.groups import (
 )
 from tlx.data.builtin import digits, letters, patches
 from tlx.data.builtin.drawn import Drawn
-from tlx.data.facts import describe, used
-from tlx.data.folder import open_folder
 from tlx.data.found import Found
-from tlx.data.looks import Progress
-from tlx.data.remarks import Facts
-from tlx.data.scan import scan
+from tlx.data.own.folder import open_folder
+from tlx.data.scan.facts import describe, used
+from tlx.data.scan.looks import Progress
+from tlx.data.scan.remarks import Facts
+from tlx.data.scan.scan import scan
 from tlx.data.settle import settle, whole
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
@@ -77,18 +77,18 @@ def _found(config: OwnData, learn: bool) -> Found:
     if isinstance(config, FolderData):
         return open_folder(config, learn)
     if isinstance(config, TableData):
-        from tlx.data.table import open_table
+        from tlx.data.own.table import open_table
 
         return open_table(config)
     if isinstance(config, ShardsData):
-        from tlx.data.shards import open_shards
+        from tlx.data.own.shards import open_shards
 
         return open_shards(config)
     if isinstance(config, HubData):
-        from tlx.data.hub import open_hub
+        from tlx.data.own.hub import open_hub
 
         return open_hub(config)
-    from tlx.data.torchvision import open_torchvision
+    from tlx.data.own.torchvision import open_torchvision
 
     assert isinstance(config, TorchvisionData)
     return open_torchvision(config)

@@ -13,8 +13,8 @@ import numpy as np
 from tlx.config.groups import FolderData
 from tlx.data.decode import pixels
 from tlx.data.found import Found
-from tlx.data.links import must_stay
-from tlx.data.names import Names
+from tlx.data.own.links import must_stay
+from tlx.data.own.names import Names
 from tlx.data.source import FileImages, Images
 from tlx.errors import InputError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tlx.config.groups import HubData
-from tlx.data.arrow import found, library
 from tlx.data.found import Found
+from tlx.data.own.arrow import found, library
 from tlx.errors import InputError, MachineError, TlxError
 from tlx.hub import out_of_reach
 

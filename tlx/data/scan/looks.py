@@ -10,8 +10,8 @@ from PIL import Image
 
 from tlx.data.fault import BROKEN, REASONS
 from tlx.data.header import Header
+from tlx.data.scan.together import Together
 from tlx.data.threads import in_threads
-from tlx.data.together import Together
 from tlx.errors import InputError, MachineError
 
 Progress = Callable[[int, int], None]  # how many images are done, and of how many

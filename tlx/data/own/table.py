@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tlx.config.groups import TableData
-from tlx.data.classes import Named, class_map, labels
-from tlx.data.columns import read_columns
 from tlx.data.decode import pixels
-from tlx.data.folder import SPLIT_FOLDERS
 from tlx.data.found import Found
-from tlx.data.inside import inside
-from tlx.data.names import Names
-from tlx.data.rows import COUNTED, SHOWN, rows
+from tlx.data.own.classes import Named, class_map, labels
+from tlx.data.own.columns import read_columns
+from tlx.data.own.folder import SPLIT_FOLDERS
+from tlx.data.own.inside import inside
+from tlx.data.own.names import Names
+from tlx.data.own.rows import COUNTED, SHOWN, rows
 from tlx.data.source import SPLITS, FileImages, Images
 from tlx.errors import InputError
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tlx.config.groups import FolderData
-from tlx.data.folder import open_folder
+from tlx.data.own.folder import open_folder
 from tlx.data.settle import settle
 from tlx.data.source import SPLITS, FileImages, Source
 from tlx.errors import InputError

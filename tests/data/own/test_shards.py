@@ -16,11 +16,11 @@ from datasets import Image as ImageFeature
 
 import tlx as package
 from tests.conftest import TINY, Answer, runs_of
-from tests.data.forms import COLOURS, COUNTS, complaint, data_sets, make_photos, names, rows_of
+from tests.data.own.forms import COLOURS, COUNTS, complaint, data_sets, make_photos, names, rows_of
 from tlx.config.groups import FolderData, ShardsData
-from tlx.data.arrow import found
 from tlx.data.open import open_source
-from tlx.data.shards import open_shards
+from tlx.data.own.arrow import found
+from tlx.data.own.shards import open_shards
 from tlx.data.source import SPLITS, Source, fingerprint
 from tlx.errors import EXIT_INPUT, EXIT_MACHINE, InputError, MachineError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlx.config.groups import ShardsData
-from tlx.data.arrow import found, library
 from tlx.data.found import Found
+from tlx.data.own.arrow import found, library
 from tlx.errors import InputError, MachineError, TlxError
 
 

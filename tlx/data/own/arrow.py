@@ -19,15 +19,15 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from tlx.config.groups import HubData, ShardsData
-from tlx.data.classes import Named, class_map, labels
 from tlx.data.decode import decode, pixels
 from tlx.data.fault import HEAD
-from tlx.data.features import image_column, label_column
-from tlx.data.folder import SPLIT_FOLDERS
 from tlx.data.found import Found
 from tlx.data.header import Header, read_header
-from tlx.data.inside import inside
-from tlx.data.rows import COUNTED, SHOWN, rows
+from tlx.data.own.classes import Named, class_map, labels
+from tlx.data.own.features import image_column, label_column
+from tlx.data.own.folder import SPLIT_FOLDERS
+from tlx.data.own.inside import inside
+from tlx.data.own.rows import COUNTED, SHOWN, rows
 from tlx.data.source import Images, hashed, naming
 from tlx.errors import InputError, nearest
 

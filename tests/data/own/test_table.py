@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import TINY, Answer
-from tests.data.forms import COLOURS, complaint, make_photos, names, rows_of, write_table
+from tests.data.own.forms import COLOURS, complaint, make_photos, names, rows_of, write_table
 from tlx.config.groups import TableData
-from tlx.data import inside as insides
 from tlx.data.found import Found
-from tlx.data.names import Names
 from tlx.data.open import open_source
+from tlx.data.own import inside as insides
+from tlx.data.own.names import Names
+from tlx.data.own.table import open_table
 from tlx.data.settle import settle
-from tlx.data.table import open_table
 from tlx.errors import EXIT_INPUT, EXIT_MACHINE, InputError, MachineError
 
 FILES = 40

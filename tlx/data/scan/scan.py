@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tlx.config.groups import OwnData
-from tlx.data.alike import Alike, equal, near
 from tlx.data.fault import REASONS
 from tlx.data.found import Found
-from tlx.data.looks import Bad, Headers, Pixels, Progress, look_at_headers, look_at_pixels
-from tlx.data.together import Together
+from tlx.data.scan.alike import Alike, equal, near
+from tlx.data.scan.looks import Bad, Headers, Pixels, Progress, look_at_headers, look_at_pixels
+from tlx.data.scan.together import Together
 from tlx.errors import InputError
 
 SHOWN = 5  # of a list, in a message

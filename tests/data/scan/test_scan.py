@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
 from tests.data.test_catalogue import make, noise
+
 from tlx.config.groups import FolderData
-from tlx.data.facts import describe, used
 from tlx.data.fault import BROKEN, EMPTY, BadImageError, fault
-from tlx.data.folder import open_folder
 from tlx.data.found import Found
 from tlx.data.header import Header
-from tlx.data.looks import GOOD, OFTEN
 from tlx.data.open import open_source
-from tlx.data.scan import scan
+from tlx.data.own.folder import open_folder
+from tlx.data.scan.facts import describe, used
+from tlx.data.scan.looks import GOOD, OFTEN
+from tlx.data.scan.scan import scan
+from tlx.data.scan.together import Together
 from tlx.data.settle import settle
 from tlx.data.source import ArrayImages, Images, hashed, leave_out
-from tlx.data.together import Together
 from tlx.errors import InputError, MachineError
 from tlx.storage import read_json, write_json
 

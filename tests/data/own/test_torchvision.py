@@ -18,11 +18,11 @@ from scipy.io import savemat
 from torchvision import datasets
 
 from tests.conftest import TINY, Answer, runs_of
-from tests.data.forms import complaint
+from tests.data.own.forms import complaint
 from tlx.config.groups import TorchvisionData
 from tlx.data.open import open_source
+from tlx.data.own.torchvision import ENTRIES, open_torchvision
 from tlx.data.source import SPLITS
-from tlx.data.torchvision import ENTRIES, open_torchvision
 from tlx.errors import EXIT_INPUT, EXIT_MACHINE, MachineError
 
 Patch = pytest.MonkeyPatch
@@ -352,7 +352,7 @@ def test_a_download_that_fails_is_told_in_time(tmp_path: Path, monkeypatch: Patc
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        monkeypatch.setattr("tlx.data.torchvision.TIMEOUT_S", 0.5)
+        monkeypatch.setattr("tlx.data.own.torchvision.TIMEOUT_S", 0.5)
         monkeypatch.setattr(datasets.MNIST, "mirrors", [address])
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         started = time.monotonic()

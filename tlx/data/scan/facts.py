@@ -1,4 +1,4 @@
-"""Facts: what ``data.json`` holds of a run's images, as plain data; see docs/data-scan.md for its keys."""
+"""Facts: what ``data.json`` holds of a run's images, as plain data; see docs/scan.md for its keys."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlx.data.alike import Alike
 from tlx.data.fault import REASONS
 from tlx.data.found import Found
-from tlx.data.remarks import TINY, Facts, notes, unbalanced, warnings
-from tlx.data.scan import SHOWN, Scan
+from tlx.data.scan.alike import Alike
+from tlx.data.scan.remarks import TINY, Facts, notes, unbalanced, warnings
+from tlx.data.scan.scan import SHOWN, Scan
 from tlx.data.source import SPLITS, Images, Source
 
 FORMAT = 1

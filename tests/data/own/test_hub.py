@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TINY, Answer
-from tests.data.forms import COLOURS, COUNTS, as_hub_parquet, complaint, make_photos, names
+from tests.data.own.forms import COLOURS, COUNTS, as_hub_parquet, complaint, make_photos, names
 from tlx.config.groups import HubData
-from tlx.data import hub as hubs
 from tlx.data.open import open_source
+from tlx.data.own import hub as hubs
 from tlx.data.source import SPLITS, fingerprint
 from tlx.errors import EXIT_INPUT, EXIT_MACHINE, MachineError
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from tlx.data import alike
-from tlx.data.alike import DIFFERENCES, FREQUENCIES, equal, near
-from tlx.data.looks import _look
+from tlx.data.scan import alike
+from tlx.data.scan.alike import DIFFERENCES, FREQUENCIES, equal, near
+from tlx.data.scan.looks import _look
 
 
 def flipped(value: int, bits: list[int]) -> int:

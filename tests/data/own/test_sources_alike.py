@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from tests.conftest import Answer, runs_of
-from tests.data.forms import COLOURS, COUNTS, FORMS, make_photos, names, rows_of, words, write_table
+from tests.data.own.forms import COLOURS, COUNTS, FORMS, make_photos, names, rows_of, words, write_table
 from tlx.config import groups as g
 from tlx.data.module import ImageModule, Views
 from tlx.data.open import open_source

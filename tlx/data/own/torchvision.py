@@ -14,10 +14,10 @@ import numpy as np
 from torchvision import datasets
 
 from tlx.config.groups import TorchvisionData
-from tlx.data.classes import Named, class_map, labels
 from tlx.data.decode import pixels
 from tlx.data.found import Found
-from tlx.data.names import Names
+from tlx.data.own.classes import Named, class_map, labels
+from tlx.data.own.names import Names
 from tlx.data.source import ArrayImages, FileImages, Images
 from tlx.errors import InputError, MachineError, TlxError, nearest
 

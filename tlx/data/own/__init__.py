@@ -1,0 +1,1 @@
+"""A person's own images: one file a source, and what the sources share."""
