@@ -26,6 +26,7 @@ from tlx.results.console import console, say
 from tlx.results.console import error as say_error
 from tlx.results.log import logged
 from tlx.results.run_folder import RunFolder, shown
+from tlx.storage import read_json
 
 WRITES = ("train", "pretrain")  # verbs that make a run folder
 
@@ -171,7 +172,7 @@ def _record(folder: RunFolder, message: str, code: int, made: bool) -> None:
         if not single or (made and (code != errors.EXIT_INPUT or _holds_state(folder))):
             folder.fail(message, code)
         elif made:
-            for file in (folder.config, folder.log):
+            for file in (folder.config, folder.log, folder.data):
                 file.unlink(missing_ok=True)
             _clear(folder.path)
         elif not folder.config.exists():
@@ -182,6 +183,8 @@ def _record(folder: RunFolder, message: str, code: int, made: bool) -> None:
 
 def _holds_state(folder: RunFolder) -> bool:
     """Whether anything was saved that a resumed run would go on from, or that somebody may want to see."""
+    if folder.data.exists() and read_json(folder.data).get("bad"):
+        return True  # the whole list of images that cannot be used
     return any(file.is_file() for file in folder.checkpoints.rglob("*")) or folder.model.exists()
 
 
