@@ -30,6 +30,8 @@ class Toy(nn.Module):
         self.trained = frozenset({"weight"})
         self.asleep = [self.norm]
 
+    frozen_tensors = Network.frozen_tensors
+
 
 def begun(decay: float = 0.5) -> tuple[Toy, Average]:
     toy = Toy()

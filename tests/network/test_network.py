@@ -79,7 +79,7 @@ def test_what_is_saved_is_plain(tmp_path: Path) -> None:
         tmp_path / "m", network, TimmBackbone(name="test_resnet", kwargs=kwargs), LinearHead(), seen, list("abc")
     )
     plain = json.loads((tmp_path / "m" / "network.json").read_text())
-    assert plain["format"] == networks.FORMAT
+    assert plain["format"] == model_folder.FORMAT
     assert plain["backbone"] == {"name": "test_resnet", "kwargs": kwargs}
     assert "_target_" not in json.dumps(plain)
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["network.json", "weights.safetensors"]

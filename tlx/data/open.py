@@ -25,7 +25,7 @@ from tlx.data.scan.facts import describe, used
 from tlx.data.scan.looks import Progress
 from tlx.data.scan.remarks import Facts
 from tlx.data.scan.scan import scan
-from tlx.data.settle import settle, whole
+from tlx.data.settle import must_hold, settle, whole
 from tlx.data.source import SPLITS, ArrayImages, Source
 from tlx.errors import InputError
 
@@ -95,6 +95,7 @@ def _found(config: OwnData, learn: bool) -> Found:
 
 
 def _own(found: Found, config: OwnData, seed: int, record: Callable[[Facts], None], progress: Progress) -> Source:
+    must_hold(found)  # told at once, not after a scan
     found, facts = _scanned(found, config, record, progress)
     source = settle(replace(found, notes=(*found.notes, *facts["notes"])), config, seed)
     return replace(source, facts=used(source, config.balance, facts))

@@ -23,7 +23,7 @@ def settle(found: Found, config: OwnData, seed: int) -> Source:
     """
     given, notes = dict(found.given), list(found.notes)
     train = given["train"]
-    _must_hold(found, train)
+    must_hold(found)
     parts = joined(train.digests, found.groups.get("train"))
     if "val" in given and "test" not in given:
         given["test"] = given.pop("val")
@@ -66,11 +66,15 @@ def whole(found: Found, split: str) -> Images:
     return given[split]
 
 
-def _must_hold(found: Found, train: Images) -> None:
-    """Refuse what cannot be learned from."""
+def must_hold(found: Found) -> None:
+    """Refuse what cannot be learned from.
+
+    Raises:
+        InputError: One class only; a class without training images.
+    """
     if len(found.classes) < 2:
         raise InputError(f"{found.place} has one class only: {', '.join(found.classes)}", "give at least two classes")
-    counts = np.bincount(train.labels, minlength=len(found.classes))
+    counts = np.bincount(found.given["train"].labels, minlength=len(found.classes))
     if not counts.all():
         empty = found.classes[int(np.argmin(counts))]
         raise InputError(f"the class {empty!r} has no training images in {found.place}", "add images or remove it")

@@ -283,12 +283,16 @@ def test_what_may_not_be_read_is_the_machines_fault(
 
 def test_an_image_that_cannot_be_decoded_is_named(sets: dict[str, Any], tmp_path: Path) -> None:
     bad = cast(sets, "image", ImageFeature(), lambda old: {"bytes": b"<html>", "path": old["path"]})
-    source = read(saved(bad, tmp_path / "d"), split=[0.5, 0.25, 0.25])
+    config = ShardsData(root=str(saved(bad, tmp_path / "d")))
+    with pytest.raises(
+        InputError, match=r"39 of 39 images cannot be used: train/0 \(00\.png\) \(no image: an HTML page\)"
+    ):
+        open_source(config, 0)
     with pytest.raises(InputError, match=r"the image val/4 \(01\.png\) of .*/d cannot be decoded .*; remove it or"):
-        source.val.read(4)
-    large = read(saved(sets, tmp_path / "e"), max_megapixels=0.0001)
+        open_shards(config).given["val"].read(4)
+    large = ShardsData(root=str(saved(sets, tmp_path / "e")), max_megapixels=0.0001)
     with pytest.raises(InputError, match=r"the image val/4 \(01\.png\) of .*/e is too large"):
-        large.val.read(4)
+        open_shards(large).given["val"].header(4)
 
 
 def test_without_the_extra_one_line_says_so(

@@ -18,7 +18,6 @@ from tests.conftest import TINY, Answer
 from tests.data.own.forms import COLOURS, complaint, make_photos, names, rows_of, write_table
 from tlx.config.groups import TableData
 from tlx.data.found import Found
-from tlx.data.open import open_source
 from tlx.data.own import inside as insides
 from tlx.data.own.names import Names
 from tlx.data.own.table import open_table
@@ -360,5 +359,5 @@ def test_names_are_kept_as_they_are() -> None:
 def test_classes_of_one_source_are_no_others(root: Path, tmp_path: Path) -> None:
     found = opened(root, tmp_path / "t.csv", [(path(i), c) for i, c in enumerate(COLOURS)], "image label")
     assert found.given["train"].labels.dtype == np.int64
-    source = open_source(table(root, tmp_path / "t.csv", [(path(i), i % 2) for i in range(12)], "image label"), 0)
-    assert source.classes == ("0", "1")
+    found = opened(root, tmp_path / "t.csv", [(path(i), i % 2) for i in range(12)], "image label")
+    assert found.classes == ("0", "1")

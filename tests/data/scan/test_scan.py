@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.test_catalogue import make, noise
 
+from tests.data.scan.test_catalogue import make, noise
 from tlx.config.groups import FolderData
 from tlx.data.fault import BROKEN, EMPTY, BadImageError, fault
 from tlx.data.found import Found

@@ -95,7 +95,13 @@ class ArrowImages:
             return decode(self._bytes(index), least, self.max_pixels)
 
     def _naming(self, index: int) -> AbstractContextManager[None]:
-        return naming(f"{self.name(index)} of {self.place}", lambda: self._bytes(index)[:HEAD])
+        return naming(f"{self.name(index)} of {self.place}", lambda: self._head(index))
+
+    def _head(self, index: int) -> bytes | None:
+        try:
+            return self._bytes(index)[:HEAD]
+        except OSError:
+            return None
 
     def _cell(self, index: int) -> pa.StructScalar:
         return self.table[int(index)].column(0)[0]
