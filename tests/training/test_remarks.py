@@ -42,11 +42,8 @@ def test_remarks(tlx: Command, words: tuple[str, ...], said: str | None) -> None
     image = ("backbone.image_size=64",) if "head.pool=gem" in words else ()
     answer = tlx("inspect", "case=small_similar", *TINY, *image, *words)
     assert answer.code == 0, answer.err
-    remarked = [
-        line.strip()
-        for line in answer.out.partition("network ")[2].partition("\n\n")[0].splitlines()
-        if line.startswith("  ")
-    ]
+    announced = answer.out.partition("\nnetwork ")[2].partition("\n\n")[0].splitlines()[1:]
+    remarked = [line.strip() for line in announced if line.startswith("  ")]
     assert remarked == ([said] if said else [])
 
 
