@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,6 +22,16 @@ SHOWN = {
     "macro_f1": "macro F1",
     "calibration_error": "calibration error",
 }
+
+
+class _Lasting(Console):
+    """Goes on in silence when nobody reads any more: a training must not end with the ``head`` it was piped to."""
+
+    def on_broken_pipe(self) -> None:
+        """Send what follows nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
 
 
 def console() -> Console:
