@@ -39,7 +39,7 @@ def console() -> Console:
     terminal = sys.stdout.isatty()
     file: Any = sys.stdout if terminal else Trimmed(sys.stdout)
     width = None if terminal else 140  # a file has no width; tables must not be cut to a guess
-    return Console(file=file, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
+    return _Lasting(file=file, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
 
 
 class Trimmed:
