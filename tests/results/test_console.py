@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -117,3 +119,23 @@ def test_a_piped_table_has_no_spaces_at_its_lines_ends(capsys: pytest.CaptureFix
     text = capsys.readouterr().out
     assert "long name\n" in text
     assert not [line for line in text.splitlines() if line.endswith(" ")]
+
+
+def test_nobody_reading_any_more_ends_nothing() -> None:
+    """As a module's own process: the test's standard output must not be sent nowhere."""
+    program = (
+        "import sys, time\n"
+        "from tlx.results.console import console, say\n"
+        "say(console(), 'first', 'line')\n"
+        "sys.stdin.readline()\n"
+        "for _ in range(3): say(console(), 'more', 'x' * 100_000)\n"
+        "sys.stderr.write('went on')\n"
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", program], text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline().startswith("first")
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.close()
+        assert process.stderr.read() == "went on"
+        assert process.wait() == 0

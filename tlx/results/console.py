@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -23,12 +24,22 @@ SHOWN = {
 }
 
 
+class _Lasting(Console):
+    """Goes on in silence when nobody reads any more: a training must not end with the ``head`` it was piped to."""
+
+    def on_broken_pipe(self) -> None:
+        """Send what follows nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
 def console() -> Console:
     """Return the console of this moment's standard output."""
     terminal = sys.stdout.isatty()
     file: Any = sys.stdout if terminal else Trimmed(sys.stdout)
     width = None if terminal else 140  # a file has no width; tables must not be cut to a guess
-    return Console(file=file, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
+    return _Lasting(file=file, width=width, highlight=False, emoji=False)  # ":cat:" may be part of a path
 
 
 class Trimmed:
