@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from tlx.config.groups import NoAugment
 from tlx.data.decode import TooLargeError, decode, open_image
+from tlx.data.module import ImageModule
+from tlx.data.source import FileImages, Source
 from tlx.data.transforms import Prepare
 
 
@@ -137,3 +141,26 @@ def test_a_limit_above_pillows_own_holds() -> None:
         assert image.size == (20_000, 20_000)
     with pytest.raises(Image.DecompressionBombError):
         Image.open(io.BytesIO(bomb(20_000)))
+
+
+def test_every_form_trains_and_is_measured_as_the_plain_picture(saved: dict[str, Path], tmp_path: Path) -> None:
+    """From files to what the network sees: the plain pictures beside all their forms, in training and in measuring."""
+    picture().save(tmp_path / "colour.png")
+    picture().convert("L").save(tmp_path / "grey.png")
+    picture().quantize(256).convert("RGB").save(tmp_path / "palette.png")
+    plain = ["grey" if form in ONE_CHANNEL else "palette" if form == "palette" else "colour" for form in FORMS]
+    labels = np.arange(len(FORMS)) % 2
+    made = FileImages(Path("/"), tuple(str(saved[form])[1:] for form in FORMS), labels)
+    expected = FileImages(tmp_path, tuple(f"{name}.png" for name in plain), labels)
+    prepare = Prepare(48, (0.0,) * 3, (1 / 255,) * 3, "bilinear", 1.0)  # pixels from 0 to 255
+    seen = []
+    for images in (made, expected):
+        module = ImageModule(Source(("a", "b"), images, images, images), prepare, NoAugment(), 4, 0, "none", 0)
+        loaders = (module.train_dataloader(), module.val_dataloader(), module.plain_loader("test"))
+        batches = [batch for loader in loaders for batch in loader]
+        seen.append((torch.cat([b["image"] for b in batches]), torch.cat([b["index"] for b in batches])))
+    (pixels, order), (plain_pixels, plain_order) = seen
+    assert torch.equal(order, plain_order)
+    for index, form in enumerate(FORMS):
+        off = (pixels - plain_pixels)[order == index].abs().max()
+        assert off <= TOLERANCE.get(form, 1) + 1, form  # resizing rounds once more
