@@ -72,6 +72,14 @@ def test_groups_are_in_one_split() -> None:
     )]  # fmt: skip
     assert not names[0] & names[1] | names[0] & names[2] | names[1] & names[2]
     assert sizes(source) == (56, 12, 12)
+    assert "20 groups, none of them in two splits" in source.notes
+
+
+def test_given_splits_that_part_groups_are_told() -> None:
+    given = {"train": array([1, 2, 3, 4], [0, 1, 0, 1]), "test": array([5, 6], [0, 1]), "val": array([7, 8], [0, 1])}
+    groups = {"train": np.array([0, 0, 1, 1]), "test": np.array([1, 2]), "val": np.array([3, 0])}
+    notes = settled(Found("here", CLASSES, dict(given), groups)).notes
+    assert "2 of 4 groups lie in several of the given splits: what is measured is too good" in notes
 
 
 def test_shares_are_of_all_there_is_to_divide() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,12 @@ def test_a_frozen_case_has_its_profile_under_every_head(tlx: Command) -> None:
         answer = tlx(*words, head, "backbone.image_size=64")
         assert answer.code == 0, answer.err
         assert ("cut=auto would take" in answer.out) == profiled
+
+
+def test_a_cache_says_what_it_keeps_and_where_it_does_nothing(tlx: Command, photos: Path) -> None:
+    words = ("inspect", "case=small_similar", *TINY, "data=folder", f"data.root={photos}")
+    assert "data.cache does nothing to features computed once" in tlx(*words, "data.cache=disk").out
+    kept = tlx(*words, "features=off", "data.cache=disk", "data.cache_dir=here").out
+    assert "decoded images are kept below here for the" in kept
+    assert "decoded images are kept in memory for the" in tlx(*words, "freeze=none", "data.cache=ram").out
+    assert "decoded images" not in tlx(*words, "freeze=none").out

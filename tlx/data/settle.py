@@ -44,10 +44,24 @@ def settle(found: Found, config: OwnData, seed: int) -> Source:
         given["val"] = choose(train, taken)
         train = choose(train, kept)
         notes.append(f"{len(taken):,} training images carved out for validation")
+    notes += _of_groups(found)
     if found.skipped:
         listed = ", ".join(f"{n} {ending or 'without ending'}" for ending, n in sorted(found.skipped.items()))
         notes.append(f"skipped files that are no images by their ending: {listed}")
     return Source(found.classes, train, given["val"], given["test"], tuple(notes), found.in_memory)
+
+
+def _of_groups(found: Found) -> list[str]:
+    """Tell how many groups there are, and how many of them given splits part."""
+    if not found.groups:
+        return []
+    members = {split: set(np.unique(groups).tolist()) for split, groups in found.groups.items()}
+    everything = set().union(*members.values())
+    parted = sum(sum(group in one for one in members.values()) > 1 for group in everything)
+    if parted:
+        what = f"{parted:,} of {len(everything):,} groups lie in several of the given splits"
+        return [f"{what}: what is measured is too good"]
+    return [f"{len(everything):,} groups, none of them in two splits"]
 
 
 def whole(found: Found, split: str) -> Images:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlx.config.groups import GradualFreeze, MemoryFeatures, NoAugment, UptoFreeze
+from tlx.config.groups import GradualFreeze, MemoryFeatures, NoAugment, OwnData, UptoFreeze
 from tlx.config.roots import TrainConfig
 from tlx.learner.plan import Phase
 from tlx.network.network import Network
@@ -22,6 +22,9 @@ def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str
     elif isinstance(config.features, MemoryFeatures) and head_alone(network, phase):
         cause = f"head={network.head.kind}" if network.head.kind != "linear" else f"head.pool={network.head.pool.kind}"
         yield f"{cause} is trained epoch by epoch, the frozen trunk computed anew each time"
+    if not solvable(config, network, phase) and isinstance(config.data, OwnData) and config.data.cache != "none":
+        where = "in memory" if config.data.cache == "ram" else f"below {config.data.cache_dir}"
+        yield f"decoded images are kept {where} for the epochs after the first"
     if isinstance(policy, UptoFreeze) and head_alone(network, phase):
         yield f"freeze.stage={policy.stage} is the end of the trunk: all of it is frozen, as by freeze=trunk"
     if isinstance(policy, GradualFreeze) and (left := len(stages) - (phase.epochs - 1) // policy.every) > 0:
@@ -39,4 +42,5 @@ def _idle(config: TrainConfig) -> list[str]:
     """Name the groups that are set to something and act on epochs only."""
     regularizing = any(value for key, value in vars(config.regularizer).items() if key != "kind")
     named = {"augment": not isinstance(config.augment, NoAugment), "regularizer": regularizing}
+    named["data.cache"] = isinstance(config.data, OwnData) and config.data.cache != "none"
     return [name for name, given in named.items() if given]

@@ -490,3 +490,34 @@ def test_a_built_in_set_is_counted_without_a_scan(tlx: Callable[..., Answer], tm
     assert (data["scan"], data["left_out"], data["warnings"]) == (None, 0, [])
     assert set(data["splits"]["train"].values()) == {3}
     assert "scan" not in answer.out
+
+
+def test_a_training_that_meets_a_broken_image_keeps_its_folder(train: Run, tmp_path: Path) -> None:
+    root = make(tmp_path / "photos", THREE)
+    path = root / "train" / "cat" / "1.png"
+    path.write_bytes(path.read_bytes()[:-40])  # its header is whole
+    outcome = train(root)
+    assert outcome.code == 2
+    assert "1.png cannot be decoded" in outcome.err
+    assert (outcome.folder / "failure.json").is_file()
+    assert outcome.data["bad"] == []
+
+
+def test_copies_are_looked_for_once_bad_images_are_left_out(train: Run, tmp_path: Path) -> None:
+    root = make(tmp_path / "photos", THREE)
+    (root / "train" / "cat" / "empty.png").touch()
+    for number in range(8):
+        shutil.copy(root / "test" / "dog" / f"{number % 2}.png", root / "train" / "dog" / f"copy{number}.png")
+    outcome = train(root)
+    assert "copies were not looked for; data.on_bad=skip looks past" in outcome.data["warnings"][0]
+    assert "data.scan=full looks at every pixel" in outcome.err
+    across = train(root, "data.on_bad=skip").data["duplicates"]["across_splits"]
+    assert across["images"] == 10
+    assert len(across["examples"]) > 5  # all of them, to go through
+
+
+def test_few_validation_images_of_a_class_are_told(train: Run, tmp_path: Path) -> None:
+    root = make(tmp_path / "photos", {"train/cat": 30, "train/dog": 3, "test/cat": 3, "test/dog": 3})
+    warned = train(root).data["warnings"]
+    assert any("1 validation images of 'dog'" in one and "almost by chance" in one for one in warned)
+    assert not any("validation images of" in one for one in train(make(tmp_path / "other", THREE)).data["warnings"])

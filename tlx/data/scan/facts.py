@@ -14,6 +14,7 @@ from tlx.data.scan.scan import SHOWN, Scan
 from tlx.data.source import SPLITS, Images, Source
 
 FORMAT = 1
+LISTED = 1000  # pairs of images that are alike: to go through, of however many there are
 ACROSS = ("across_splits", "across_labels")
 
 
@@ -122,7 +123,7 @@ def _strange(scan: Scan, key: str, alike: Alike, indices: np.ndarray, known: Ali
     by_split = np.bincount(images.splits[mask], minlength=len(images.given)).tolist()
     pairs: dict[tuple[int, int], None] = {}  # each once, in order
     for place in np.flatnonzero(mask[indices]).tolist():
-        if len(pairs) == SHOWN:
+        if len(pairs) == LISTED:
             break
         partner = alike.partner(place, own[indices])
         pairs[min(place, partner), max(place, partner)] = None

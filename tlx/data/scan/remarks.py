@@ -8,6 +8,7 @@ Facts = dict[str, Any]
 
 TINY = 8  # pixels: an image with a shorter side is told
 EXTREME = 10  # times as many images in the largest class as in the smallest: told
+FEW = 3  # validation images of a class: told where others have more
 SHOWN = 5
 
 
@@ -30,6 +31,8 @@ def notes(facts: Facts) -> list[str]:
 def warnings(facts: Facts) -> list[str]:
     """Tell what spoils a training or its measurement."""
     told = []
+    if facts["bad"] and facts["duplicates"] is None:
+        told.append("copies were not looked for; data.on_bad=skip looks past the images that cannot be used")
     if facts["left_out"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in facts["bad_by_reason"].items())
         told.append(f"images left out: {facts['left_out']:,} ({reasons})")
@@ -55,6 +58,9 @@ def unbalanced(facts: Facts, balance: str) -> list[str]:
         advice = "" if balance != "none" else "; data.balance=weights gives every class the same say"
         what = f"{train[large]:,} training images of {large!r} and {train[small]:,} of {small!r}"
         told.append(f"{what}: judge by balanced accuracy, which counts classes alike{advice}")
+    val = facts["splits"]["val"]
+    if train[small] and 0 < val.get(small, 0) < FEW <= max(val.values()):
+        told.append(f"{val[small]:,} validation images of {small!r}: what is chosen by them is chosen almost by chance")
     if single := [name for name, count in train.items() if count == 1]:
         listed = ", ".join(map(repr, single[:SHOWN])) + (", ..." if len(single) > SHOWN else "")
         told.append(f"classes with a single training image: {listed}")

@@ -59,7 +59,8 @@ class Scan:
         bad = np.flatnonzero(self.bad.mask)
         if not self.skips and len(bad):
             what = f"{len(bad):,} of {len(self.images):,} images cannot be used: {self._named(bad)}"
-            raise InputError(what, "mend or remove them, or leave them out: data.on_bad=skip")
+            more = "" if self.pixels else "; only headers were read, data.scan=full looks at every pixel"
+            raise InputError(what, f"mend or remove them, or leave them out: data.on_bad=skip{more}")
         for split, counts in self.images.parted(self.bad.mask).items():
             labels = self.images.given[split].labels
             for label in np.setdiff1d(labels, labels[~counts]):
