@@ -112,10 +112,11 @@ def test_in_a_sweep_the_folder_of_a_run_that_never_began_stays(tlx: Callable, tm
     assert (failure.parent / "config.json").is_file()
 
 
-def test_a_run_that_has_saved_something_keeps_its_folder(tlx: Callable, training: Callable, tmp_path: Path) -> None:
+def test_a_run_that_began_keeps_its_folder(tlx: Callable, training: Callable, tmp_path: Path) -> None:
     def fail(config: object, folder: RunFolder) -> None:
         (folder.checkpoints / "train").mkdir()
         (folder.checkpoints / "train" / "last.ckpt").touch()
+        folder.began = True
         raise InputError("a damaged image", "remove it")
 
     training(fail)
@@ -125,6 +126,16 @@ def test_a_run_that_has_saved_something_keeps_its_folder(tlx: Callable, training
     assert "already holds a run" in again.err
     assert (tmp_path / "here" / "checkpoints" / "train" / "last.ckpt").is_file()
     assert (tmp_path / "here" / "config.json").is_file()
+
+
+def test_a_run_that_has_decided_something_keeps_its_folder(tlx: Callable, training: Callable, tmp_path: Path) -> None:
+    def fail(config: object, folder: RunFolder) -> None:
+        folder.decisions.touch()  # cut=auto decides before the network is built
+        raise InputError("too few images", "give more")
+
+    training(fail)
+    assert tlx("case=small_similar", "hydra.run.dir=here").code == 2
+    assert {path.name for path in (tmp_path / "here").iterdir()} >= {"config.json", "failure.json", "checkpoints"}
 
 
 def test_a_bug_is_logged_with_its_traceback(tlx: Callable, training: Callable, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
     except BaseException as error:
         code, message = judge(error, verb)
         if folder is not None and not is_child() and not folder.result.exists():
-            _record(folder, message, code, made, began=hasattr(error, "reason"))  # of an image that was read
+            _record(folder, message, code, made)
         if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
             traceback.print_exception(error)
             message = f"this is a bug in tlx: {message}; please report it with the lines above"
@@ -161,15 +161,15 @@ def _last_line(error: BaseException) -> str:
     return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 
 
-def _record(folder: RunFolder, message: str, code: int, made: bool, began: bool = False) -> None:
+def _record(folder: RunFolder, message: str, code: int, made: bool) -> None:
     """Record a failure for the sweep's comparison; of a folder that cannot be written, say so.
 
     Of a single run that never began, the folder goes: what holds nothing is clutter. ``made``: whether this job made
-    it; one that holds another run is left as it is. ``began``: a training was under way.
+    it; one that holds another run is left as it is.
     """
     single = HydraConfig.get().mode == RunMode.RUN
     try:
-        if not single or (made and (code != errors.EXIT_INPUT or began or _holds_state(folder))):
+        if not single or (made and (code != errors.EXIT_INPUT or _holds_something(folder))):
             folder.fail(message, code)
         elif made:
             for file in (folder.config, folder.log, folder.data):
@@ -181,11 +181,10 @@ def _record(folder: RunFolder, message: str, code: int, made: bool, began: bool 
         say_error(f"{folder.path} cannot be written; the reason of its failure is not kept")
 
 
-def _holds_state(folder: RunFolder) -> bool:
-    """Whether anything was saved that a resumed run would go on from, or that somebody may want to see."""
-    if folder.data.exists() and read_json(folder.data).get("bad"):
-        return True  # the whole list of images that cannot be used
-    return any(file.is_file() for file in folder.checkpoints.rglob("*")) or folder.model.exists()
+def _holds_something(folder: RunFolder) -> bool:
+    """Whether a training began, something was decided for it, or a scan listed the images that cannot be used."""
+    listed = folder.data.exists() and read_json(folder.data).get("bad")
+    return folder.began or folder.decisions.exists() or bool(listed)
 
 
 def _clear(path: Path) -> None:

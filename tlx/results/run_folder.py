@@ -15,6 +15,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self.began = False  # whether a training is under way: nothing about its start is left to be refused
         self.config = self.path / "config.json"
         self.log = self.path / "tlx.log"
         self.data = self.path / "data.json"

@@ -58,6 +58,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming)
         if trainer.is_global_zero:
             announce(config, source, network, surgery)
+        folder.began = True
 
         started, raced = combined(hashed(network.trunk.state_dict())), None
         profile, aside = side_profile(work, network)
