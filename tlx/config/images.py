@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tlx.config.fields import REQUIRED, choice, number, numbers, path
 
 __all__ = [
+    "ArrowData",
     "Data",
     "DigitsData",
     "FolderData",
@@ -97,25 +98,29 @@ class TableData(OwnData):
 
 
 @dataclass
-class ShardsData(OwnData):
-    """A folder that Hugging Face's ``save_to_disk`` wrote; columns are found by their types if not given."""
+class ArrowData(OwnData):
+    """What data sets in Arrow files share: their columns, found by their types if not given."""
 
-    kind: str = "shards"
-    root: str = path(required=True)
     image_column: str | None = None
     label_column: str | None = None
 
 
 @dataclass
-class HubData(OwnData):
-    """A data set of Hugging Face's hub by name, or a folder laid out as one; columns as in ``ShardsData``."""
+class ShardsData(ArrowData):
+    """A folder that Hugging Face's ``save_to_disk`` wrote."""
+
+    kind: str = "shards"
+    root: str = path(required=True)
+
+
+@dataclass
+class HubData(ArrowData):
+    """A data set of Hugging Face's hub by name, or a folder laid out as one."""
 
     kind: str = "hub"
     name: str = path(required=True)
     config: str | None = None
     revision: str | None = None
-    image_column: str | None = None
-    label_column: str | None = None
 
 
 @dataclass

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from tlx.config.groups import HubData, ShardsData
+from tlx.config.groups import ArrowData
 from tlx.data.decode import decode, pixels
 from tlx.data.fault import HEAD
 from tlx.data.found import Found
@@ -114,7 +114,7 @@ class ArrowImages:
         return next((file for file in files if file.is_file()), files[0]).read_bytes()
 
 
-def found(place: str, sets: Mapping[str, Any], roots: tuple[Path, ...], config: ShardsData | HubData) -> Found:
+def found(place: str, sets: Mapping[str, Any], roots: tuple[Path, ...], config: ArrowData) -> Found:
     """Turn data sets by split into labelled images, in the order of their rows.
 
     Args:
