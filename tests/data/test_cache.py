@@ -6,6 +6,7 @@ import os
 import pickle
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from PIL import Image
 
 from tlx.config.groups import NoAugment, StandardAugment
 from tlx.data.cache import HEADER, Cached, FileSlots, MemorySlots, Size, cached, reduced
-from tlx.data.header import Header
 from tlx.data.module import ImageModule
 from tlx.data.source import FileImages, Source
 from tlx.data.transforms import Prepare
@@ -36,25 +36,20 @@ def photographs(root: Path, count: int = 6) -> FileImages:
     return FileImages(root, tuple(f"{i}.jpg" for i in range(count)), np.arange(count) % 2)
 
 
-class Counting:
+class Counting(FileImages):
     """Counts what is decoded."""
 
-    def __init__(self, images: FileImages) -> None:
-        self.images, self.labels, self.digests = images, images.labels, images.digests
-        self.decoded: Counter[int] = Counter()
-
-    def name(self, index: int) -> str:
-        return self.images.name(index)
-
-    def content(self, index: int) -> bytes:
-        return self.images.content(index)
-
-    def header(self, index: int) -> Header:
-        return self.images.header(index)
+    @cached_property
+    def decoded(self) -> Counter[int]:
+        return Counter()
 
     def read(self, index: int, least: int | None = None) -> Image.Image:
         self.decoded[index] += 1
-        return self.images.read(index, least)
+        return super().read(index, least)
+
+
+def counting(images: FileImages) -> Counting:
+    return Counting(images.root, images.paths, images.labels)
 
 
 def pixels(images: object, least: int | None = 80) -> list[bytes]:
@@ -64,15 +59,15 @@ def pixels(images: object, least: int | None = 80) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_image_is_decoded_once_and_is_the_same_afterwards(kind: str, tmp_path: Path) -> None:
-    images = Counting(photographs(tmp_path / "x"))
+    images = counting(photographs(tmp_path / "x"))
     kept = cached(images, kind, tmp_path / "cache", SIZE)
     first, second = pixels(kept), pixels(kept)
     assert first == second
     assert first == [
-        f"{i.size}".encode() + i.tobytes() for k in range(6) for i in [reduced(images.images.read(k, 80), SIZE)]
+        f"{i.size}".encode() + i.tobytes() for k in range(6) for i in [reduced(FileImages.read(images, k, 80), SIZE)]
     ]
     assert set(images.decoded.values()) == {1}
-    assert pixels(kept, None) == pixels(images.images, None)  # another size is decoded anew
+    assert pixels(kept, None) == pixels(photographs(tmp_path / "x"), None)  # another size is decoded anew
     assert [kept.name(2), kept.content(2)] == [images.name(2), images.content(2)]
     assert kept.digests is images.digests
 
@@ -81,15 +76,15 @@ def test_an_image_is_decoded_once_and_is_the_same_afterwards(kind: str, tmp_path
 def test_the_next_run_finds_what_the_last_one_kept(kind: str, tmp_path: Path) -> None:
     images = photographs(tmp_path / "x")
     first = pixels(cached(images, kind, tmp_path / "cache", SIZE))
-    again = Counting(photographs(tmp_path / "moved"))  # the same bytes under other names
+    again = counting(photographs(tmp_path / "moved"))  # the same bytes under other names
     assert pixels(cached(again, kind, tmp_path / "cache", SIZE)) == first
     assert not again.decoded
     for size in (Size(41, 80, MODE), Size(40, 81, MODE), Size(40, 80, Image.Resampling.BILINEAR)):
-        other = Counting(photographs(tmp_path / "x"))
+        other = counting(photographs(tmp_path / "x"))
         pixels(cached(other, kind, tmp_path / "cache", size), size.least)
         assert len(other.decoded) == 6  # made otherwise: not the same
     Image.new("RGB", (50, 50)).save(tmp_path / "moved" / "3.jpg")
-    changed = Counting(FileImages(again.images.root, again.images.paths, again.images.labels))
+    changed = counting(FileImages(again.root, again.paths, again.labels))
     pixels(cached(changed, kind, tmp_path / "cache", SIZE))
     assert len(changed.decoded) == 6
 
@@ -113,7 +108,7 @@ def test_a_torn_or_altered_entry_is_decoded_anew(tmp_path: Path) -> None:
     content[2 * size + 8] ^= 1  # the checksum of image 2
     content[3 * size : 3 * size + 4] = b"\xff\xff\xff\xff"  # a width beyond the slot
     file.write_bytes(content[: 5 * size + 100])  # and image 5 is torn
-    again = Counting(images)
+    again = counting(images)
     kept = cached(again, "disk", tmp_path / "cache", SIZE)
     assert pixels(kept) == first
     assert sorted(again.decoded) == [0, 1, 2, 3, 5]
@@ -135,7 +130,7 @@ def test_without_the_checksum_an_altered_entry_would_be_used(tmp_path: Path, mon
 
 def test_very_long_images_are_not_kept(tmp_path: Path) -> None:
     Image.new("RGB", (400, 50)).save(tmp_path / "0.png")
-    images = Counting(FileImages(tmp_path, ("0.png",), np.array([0])))
+    images = counting(FileImages(tmp_path, ("0.png",), np.array([0])))
     kept = cached(images, "disk", tmp_path / "cache", SIZE)
     assert [kept.read(0, 80).size for _ in range(2)] == [(320, 40)] * 2
     assert images.decoded[0] == 2
@@ -180,13 +175,11 @@ def test_memory_is_shared_by_loader_workers_and_phases(tmp_path: Path) -> None:
 
 
 def test_what_may_not_fit_into_memory_is_told(tmp_path: Path) -> None:
-    class Many(Counting):
-        def __init__(self, images: FileImages) -> None:
-            super().__init__(images)
-            self.labels = np.zeros(50_000_000, dtype=np.int64)
-
+    images = photographs(tmp_path / "x")
+    many = FileImages(images.root, images.paths, np.zeros(50_000_000, dtype=np.int64))
+    vars(many)["digests"] = images.digests  # or six files would be hashed as fifty million
     with pytest.raises(InputError, match=r"data\.cache=ram would keep about .* GB.*choose data\.cache=disk"):
-        cached(Many(photographs(tmp_path / "x")), "ram", tmp_path, Size(224, 448, MODE))
+        cached(many, "ram", tmp_path, Size(224, 448, MODE))
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
