@@ -63,7 +63,6 @@ def ours(root: Path, augment: Any, workers: int, cache: str, folder: Path) -> Lo
     state = {"epoch": 0}
 
     def epoch() -> int:
-        assert images.order is not None
         images.order.set_epoch(state["epoch"])
         state["epoch"] += 1
         return sum(len(batch["label"]) for batch in loader)

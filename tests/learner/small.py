@@ -79,7 +79,6 @@ class Small:
         network, images, phase = self.network(), self.images(), self.phase
         optimizer = make_optimizer(parameter_groups(network, phase.optimizer, self.epochs), phase.optimizer)
         loader, losses, step = images.train_dataloader(), [], 0
-        assert images.order is not None
         rates = [group["lr"] for group in optimizer.param_groups]
         for epoch in range(self.epochs):
             network.set_epoch(epoch)

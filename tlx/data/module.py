@@ -98,13 +98,12 @@ class ImageModule(pl.LightningDataModule):
         self.workers = _workers(source) if workers is None else workers
         self.balance = balance
         self.seed = seed
-        self.order: Order | None = None
+        self.order = Order(source.train.labels, batch_size, seed, balance == "sampler", *place)
         self.cache, self.cache_dir = cache, cache_dir
         self.position = (0, 0)  # where a loaded checkpoint stopped: epoch, and how many of its batches were done
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training loader, which goes on where a loaded checkpoint stopped."""
-        self.order = Order(self.source.train.labels, self.batch_size, self.seed, self.balance == "sampler", *self.place)
         # Lightning opens the first iterator before it tells the epoch: say it here, or epoch 0's order is replayed.
         self.order.start, self.order.epoch = self.position, self.position[0]
         views = Views(self._cached("train", self.draw), self.prepare, self.draw)

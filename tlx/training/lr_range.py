@@ -109,7 +109,6 @@ def suggestion(rates: list[float], losses: list[float]) -> float:
 def _batches(images: ImageModule) -> Iterator[Any]:
     """Yield training batches, epoch after epoch."""
     loader = images.train_dataloader()
-    assert images.order is not None
     epoch = 0
     while True:
         images.order.set_epoch(epoch)

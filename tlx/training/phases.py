@@ -83,10 +83,8 @@ def _where(work: Work, phase: Phase) -> str:
     told = "" if phase.name == "train" else f"phase {phase.name}: "
     if epoch >= phase.epochs:
         return f"{told}all of its {phase.epochs} epochs are done"
-    images = work.images(work.trainer())
-    images.train_dataloader()
-    assert images.order is not None
-    where = f"after {batches} of {len(images.order)} batches" if batches else "from its start"
+    count = len(work.images(work.trainer()).order)
+    where = f"after {batches} of {count} batches" if batches else "from its start"
     return f"{told}goes on in epoch {epoch + 1} of {phase.epochs}, {where}"
 
 

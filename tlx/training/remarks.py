@@ -15,14 +15,15 @@ from tlx.training.work import head_alone, solvable
 def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str]:
     """Yield what is to be said of a phase."""
     policy, stages = network.freeze, network.anatomy.stages
-    if solvable(config, network, phase):
+    solved = solvable(config, network, phase)
+    if solved:
         if idle := _idle(config):
             verb = "do" if len(idle) > 1 else "does"
             yield f"{' and '.join(idle)} {verb} nothing to features computed once; features=off trains epoch by epoch"
     elif isinstance(config.features, MemoryFeatures) and head_alone(network, phase):
         cause = f"head={network.head.kind}" if network.head.kind != "linear" else f"head.pool={network.head.pool.kind}"
         yield f"{cause} is trained epoch by epoch, the frozen trunk computed anew each time"
-    if not solvable(config, network, phase) and isinstance(config.data, OwnData) and config.data.cache != "none":
+    if not solved and isinstance(config.data, OwnData) and config.data.cache != "none":
         where = "in memory" if config.data.cache == "ram" else f"below {config.data.cache_dir}"
         yield f"decoded images are kept {where} for the epochs after the first"
     if isinstance(policy, UptoFreeze) and head_alone(network, phase):
