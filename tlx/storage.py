@@ -102,8 +102,10 @@ def read_json(path: Path) -> Any:
         raise InputError(f"cannot read {path}: {error}", "restore the file or run again") from None
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path, mapped: bool = False) -> Any:
     """Read a torch file of plain tensors and plain types; code in it is refused, not run.
+
+    ``mapped``: tensors are read from the file when they are used, for a reader who wants what stands beside them.
 
     Raises:
         InputError: The file is missing, truncated, or holds more than plain tensors and types.
@@ -112,7 +114,8 @@ def read_checkpoint(path: Path) -> Any:
 
     _must_exist(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)  # stated: the environment cannot turn it off
+        # Stated: the environment cannot turn weights_only off.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} is damaged or holds more than plain tensors", "give a safetensors file, or a saved state_dict"

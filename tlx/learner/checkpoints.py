@@ -201,13 +201,13 @@ def read_history(folder: Path) -> list[Row]:
     """Return the rows of a phase's last saved state; none where nothing was saved."""
     if not (folder / LAST).is_file():
         return []
-    rows = read_checkpoint(folder / LAST)["callbacks"][Checkpoints.__qualname__]["history"]
+    rows = read_checkpoint(folder / LAST, mapped=True)["callbacks"][Checkpoints.__qualname__]["history"]
     return [dict(row) for row in rows]
 
 
 def read_position(folder: Path) -> tuple[int, int]:
     """Return where a phase's last saved state stopped: in which epoch, and after how many of its batches."""
-    state = read_checkpoint(folder / LAST)[ImageModule.__qualname__]
+    state = read_checkpoint(folder / LAST, mapped=True)[ImageModule.__qualname__]
     return int(state["epoch"]), int(state["batches"])
 
 
