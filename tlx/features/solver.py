@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.nn import functional as F
 
@@ -42,6 +41,9 @@ def solve(
     scale[scale <= 1e-6 * max(float(scale.max()), 1e-12)] = 1.0  # a feature that never varies says nothing
     inputs = (train.features - mean) / scale
     weights = None if class_weights is None else class_weights.double().numpy()[train.labels]
+    from sklearn.exceptions import ConvergenceWarning  # an eighth of the start-up of runs that solve nothing
+    from sklearn.linear_model import LogisticRegression
+
     present = np.unique(train.labels)
     # Two classes are one logit to scikit-learn; as two symmetric ones its |W|^2 is half as large.
     count = len(inputs) / (2 if len(present) == 2 else 1)
@@ -67,7 +69,7 @@ def solve(
 
 
 def _unfolded(
-    model: LogisticRegression, present: np.ndarray, num_classes: int, mean: np.ndarray, scale: np.ndarray
+    model: Any, present: np.ndarray, num_classes: int, mean: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weight (K, D) and bias (K,) for raw features; a class without training images is never predicted."""
     coefficients, intercepts = model.coef_, model.intercept_
