@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +17,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads cost mor
 import numpy as np
 import pytest
 from PIL import Image
+
+# Nothing of a test is found again by another, nor by the person who runs them.
+CACHES = os.environ["TLX_CACHE"] = tempfile.mkdtemp(prefix="tlx-tests-")
+atexit.register(shutil.rmtree, CACHES, ignore_errors=True)
 
 # A timm network made for tests, at 32 px, from random weights: a run takes a second.
 TINY = ("backbone=timm", "backbone.name=test_resnet", "backbone.image_size=32", "init=scratch", "trainer=cpu")
@@ -24,6 +32,12 @@ class Answer(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every test begin with empty caches."""
+    monkeypatch.setenv("TLX_CACHE", str(Path(CACHES) / secrets.token_hex(8)))
 
 
 @pytest.fixture

@@ -59,9 +59,14 @@ def cannot_write(path: Path, error: OSError) -> MachineError:
     return MachineError(f"cannot write {path}: {error.strerror or error}", mend)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    write(path, lambda file: _discard(file.write(content)))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically; characters that are no valid Unicode (odd file names) survive."""
-    write(path, lambda file: _discard(file.write(text.encode("utf-8", "surrogateescape"))))
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -77,8 +82,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
     places = {tensor.untyped_storage().data_ptr() for tensor in plain.values()}
     if len(places) < len(plain):  # the format knows no sharing
         plain = {name: tensor.clone() for name, tensor in plain.items()}
-    content = save(plain, dict(metadata or {}))
-    write(path, lambda file: _discard(file.write(content)))
+    write_bytes(path, save(plain, dict(metadata or {})))
 
 
 def write_checkpoint(path: Path, state: Any) -> None:

@@ -108,7 +108,9 @@ def measure(config: TrainConfig) -> tuple[list[Place], int, list[Found], float]:
     found, seconds, known = [], 0.0, []
     for seed, split in enumerate(banks(config, depths, seen)):
         start = time.perf_counter()
-        listed = places(depths.points, depths.widths, costs, split["train"].features)
+        features = np.asarray(split["train"].features)
+        found_at = places(depths.points, depths.widths, costs, features)
+        listed = [(place, features[:, columns]) for place, columns in found_at]
         profile = probe_depths(listed, split["train"].labels, AutoCut(), seed)
         seconds += time.perf_counter() - start
         known = [place for place, _ in listed]

@@ -37,7 +37,7 @@ def config(data: Any) -> TrainConfig:
         g.EarlyCut(),
         g.TrunkFreeze(),
         g.LinearHead(),
-        g.MemoryFeatures(),
+        g.BankFeatures(),
         g.LbfgsSolver(),
         data,
         g.NoAugment(),

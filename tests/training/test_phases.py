@@ -121,7 +121,7 @@ def test_resume_is_exact_in_the_middle_of_each_phase(
 
 
 def test_resume_is_exact_after_a_solved_probe(tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = (*RUN, "freeze=lp_ft", "features=memory", "freeze.finetune.epochs=2", "freeze.finetune.lr=1e-4")
+    words = (*RUN, "freeze=lp_ft", "features=bank", "freeze.finetune.epochs=2", "freeze.finetune.lr=1e-4")
     assert tlx(*words, "hydra.run.dir=whole").code == 0
     resumed = interrupted_and_resumed(tlx, tmp_path, monkeypatch, words, 6, "on_train_batch_end")
     assert differences(state_of(tmp_path / "whole"), resumed) == []

@@ -26,6 +26,7 @@ from tlx.results.clock import Clock
 from tlx.results.decisions import Decisions
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 from tlx.training import survey
+from tlx.training.banks import Banks
 from tlx.training.work import assemble
 
 Command = Callable[..., Answer]
@@ -139,7 +140,7 @@ def test_auto_with_a_network_that_trains_whole(tlx: Command, tmp_path: Path) -> 
 
 
 def test_a_run_that_reads_all_stages_is_measured_again_alike(tlx: Command, tmp_path: Path) -> None:
-    for more in (("features=memory",), ("features=off", "freeze=none", "trainer.max_epochs=1")):
+    for more in (("features=bank",), ("features=off", "freeze=none", "trainer.max_epochs=1")):
         name = more[0].partition("=")[2]
         assert tlx(*SMALL, "cut=all", *more, f"hydra.run.dir={name}").code == 0
         before = result_of(tmp_path / name)["metrics"]["test"]
@@ -154,7 +155,7 @@ def config_of(cut: Any) -> TrainConfig:
     plain: dict[str, Any] = {
         "backbone": {"kind": "timm", "name": "test_resnet", "image_size": 32},
         "init": {"kind": "scratch"}, "cut": {"kind": "head"}, "freeze": {"kind": "trunk"},
-        "head": {"kind": "linear"}, "features": {"kind": "memory"}, "solver": {"kind": "lbfgs"},
+        "head": {"kind": "linear"}, "features": {"kind": "bank"}, "solver": {"kind": "lbfgs"},
         "data": {"kind": "digits", "per_class": 6}, "augment": {"kind": "none"},
         "optimizer": {"kind": "adamw"}, "schedule": {"kind": "cosine"}, "regularizer": {"kind": "standard"},
         "trainer": {"kind": "lightning", "accelerator": "cpu"}, "callbacks": {"kind": "standard", "progress": False},
@@ -166,7 +167,7 @@ def config_of(cut: Any) -> TrainConfig:
 def settled(config: TrainConfig, source: Source) -> tuple[TrainConfig, Any, dict[str, Any]]:
     decisions = Decisions(None)
     trainer = make_trainer(config.trainer)
-    found, looked = survey.settle_cut(config, source, trainer, decisions, Clock(0.0, 0.0))
+    found, looked = survey.settle_cut(config, source, trainer, decisions, Clock(0.0, 0.0), Banks(config.features))
     return found, looked, decisions.taken
 
 
@@ -197,11 +198,9 @@ def test_nothing_but_training_images_is_looked_at() -> None:
 def test_at_most_so_many_images_decide() -> None:
     config = config_of(AutoCut(images=30))
     source = open_source(config.data, 0)
-    found, looked, taken = settled(config, source)
+    _, looked, taken = settled(config, source)
     assert taken["profile"]["images"] == 30
     assert sorted(np.bincount(looked.source.train.labels)) == [3] * 10
-    network, _, _ = assemble(found, source)
-    assert looked.bank(network, source) is None  # not all of the run's images were read
 
 
 def test_what_was_read_is_taken_over_only_where_it_is_the_same() -> None:
@@ -209,19 +208,18 @@ def test_what_was_read_is_taken_over_only_where_it_is_the_same() -> None:
     source = open_source(config.data, 0)
     found, looked, taken = settled(config, source)
     network, _, _ = assemble(found, source)
-    bank = looked.bank(network, source)
-    assert bank is not None
-    assert bank.features.shape == (60, network.trunk.width)
-    assert np.array_equal(bank.labels, source.train.labels)
+    columns = looked.opened.columns(network)
+    assert columns is not None
+    assert looked.features[:, columns].shape == (60, network.trunk.width)
     profile = Profile.read(taken["profile"])
-    assert bank.features.shape[1] == profile.rows[profile.auto].place.width
+    assert network.trunk.width == profile.rows[profile.auto].place.width
     with torch.no_grad():  # negative control: other weights
         next(network.trunk.parameters()).add_(1e-3)
-    assert looked.bank(network, source) is None
+    assert looked.opened.columns(network) is None
     other, _, _ = assemble(replace(found, head=replace(found.head, pool="max")), source)
-    assert looked.bank(other, source) is None  # another pooling
+    assert looked.opened.columns(other) is None  # another pooling
     everything, _, _ = assemble(replace(found, cut=AllCut()), source)
-    assert looked.bank(everything, source) is None
+    assert looked.opened.columns(everything) is None
 
 
 def short_file(tmp_path: Path) -> Path:

@@ -96,16 +96,20 @@ def test_same_seed_same_result_and_another_seed_another(tlx: Command, tmp_path: 
     assert first["fingerprints"]["model"] != other["fingerprints"]["model"]
 
 
-@pytest.mark.parametrize("features", ["memory", "off"])
+@pytest.mark.parametrize("features", ["bank", "off"])
 def test_test_images_are_touched_once_and_last(tlx: Command, monkeypatch: pytest.MonkeyPatch, features: str) -> None:
     asked: list[str] = []
-    whole = ImageModule.plain_loader
+    read = {name: getattr(ImageModule, name) for name in ("plain_loader", "loader_of")}
 
-    def recording(self: ImageModule, split: str) -> Any:
-        asked.append(split)
-        return whole(self, split)
+    def recording(name: str) -> Any:
+        def loader(self: ImageModule, split: str, *args: Any) -> Any:
+            asked.append(split)
+            return read[name](self, split, *args)
 
-    monkeypatch.setattr(ImageModule, "plain_loader", recording)
+        return loader
+
+    for name in read:
+        monkeypatch.setattr(ImageModule, name, recording(name))
     assert tlx("case=small_similar", *TINY, f"features={features}", "trainer.max_epochs=2").code == 0
     assert asked.count("test") == 1
     assert asked[-1] == "test"
@@ -159,7 +163,7 @@ def test_a_diverging_loss_ends_with_exit_code_4_and_keeps_the_last_state(tlx: Co
 
 
 @pytest.mark.parametrize("balance", ["weights", "sampler"])
-@pytest.mark.parametrize("features", ["memory", "off"])
+@pytest.mark.parametrize("features", ["bank", "off"])
 def test_balance_by_one_word(tlx: Command, photos: Path, balance: str, features: str) -> None:
     for image in sorted((photos / "train" / "red").glob("*.png"))[4:]:
         image.unlink()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tlx.config.fields import choice, number, numbers
+from tlx.config.fields import choice, number, numbers, path
 
 __all__ = [
     "SGD",
     "AdamW",
+    "BankFeatures",
     "Callbacks",
     "Checkpoint",
     "ConstantSchedule",
@@ -16,7 +17,6 @@ __all__ = [
     "EarlyStopping",
     "LbfgsSolver",
     "Logger",
-    "MemoryFeatures",
     "NoFeatures",
     "Regularizer",
     "Trainer",
@@ -24,15 +24,26 @@ __all__ = [
 
 
 @dataclass
-class MemoryFeatures:
-    """A wholly frozen trunk computes its features once, kept in memory, and ``solver`` trains the head on them.
+class BankFeatures:
+    """A wholly frozen trunk computes its features once, kept in a bank, and ``solver`` trains the head on them.
 
-    Where the whole training freezes the trunk, and there are at most ``profile_up_to`` training images, the depth
-    profile shows how well a linear probe does at every depth of the backbone.
+    Args:
+        dir: The folder of the bank, which all runs may share; null keeps features in memory, for this run.
+        max_gb: How much the folder may hold (10^9 bytes); beyond it, trunks used longest ago are removed.
+        depths: What a pass computes: the run's own cut, or ``all`` depths of the backbone, so that runs with other
+            cuts need no pass of their own.
+        views: How many views of every training image the head learns on, each drawn by ``augment``; 0: the image
+            itself.
+        profile_up_to: Where the whole training freezes the trunk, and there are at most so many training images, the
+            depth profile shows how well a linear probe does at every depth of the backbone; 0: never.
     """
 
-    kind: str = "memory"
-    profile_up_to: int = number(2000, low=0)  # training images; 0: never
+    kind: str = "bank"
+    dir: str | None = path(None)
+    max_gb: float = number(20.0, above=0)
+    depths: str = choice("own", "own", "all")
+    views: int = number(0, low=0, high=1000)
+    profile_up_to: int = number(2000, low=0)
 
 
 @dataclass

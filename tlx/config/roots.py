@@ -25,7 +25,7 @@ Freeze = (
     | g.PatternFreeze
     | g.LoraFreeze
 )
-Features = g.MemoryFeatures | g.NoFeatures
+Features = g.BankFeatures | g.NoFeatures
 OwnData = g.FolderData | g.TableData | g.ShardsData | g.HubData | g.TorchvisionData
 AnyData = OwnData | g.DigitsData | g.LettersData | g.PatchesData
 Augment = g.NoAugment | g.LightAugment | g.StandardAugment | g.StrongAugment

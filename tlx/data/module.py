@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
@@ -116,6 +116,11 @@ class ImageModule(pl.LightningDataModule):
     def plain_loader(self, split: str) -> DataLoader[Any]:
         """Return a loader over a split in its own order, prepared as for testing, shared out over processes."""
         return self._plain(self.source.split(split))
+
+    def loader_of(self, split: str, keys: Sequence[Key], drawn: bool) -> DataLoader[Any]:
+        """Return a loader over (view, index) pairs, for this process alone: drawn views, or images as for testing."""
+        views = Views(self.source.split(split), self.prepare, self.draw if drawn else None)
+        return self._loader(views, sampler=keys, batch_size=max(1, self.batch_size // self.place[1]))
 
     def _plain(self, images: Images) -> DataLoader[Any]:
         rank, world = self.place

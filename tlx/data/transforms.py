@@ -26,6 +26,13 @@ class Prepare:
     def __init__(
         self, image_size: int, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str, crop: float
     ) -> None:
+        self.settings = {
+            "image_size": image_size,
+            "mean": mean,
+            "std": std,
+            "interpolation": interpolation,
+            "crop": crop,
+        }
         self.image_size = image_size
         self.side = round(image_size / crop)
         self.least = 2 * self.side
@@ -57,6 +64,7 @@ class Draw:
 
     def __init__(self, prepare: Prepare, augment: Augment, seed: int) -> None:
         self.prepare = prepare
+        self.augment = augment
         self.seed = seed
         self.side, self.least = prepare.side, prepare.least
         self.steps: list[v2.Transform] = []

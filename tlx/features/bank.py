@@ -1,26 +1,156 @@
-"""The feature bank: what a frozen trunk makes of every image, computed once."""
+"""The feature bank: what a frozen trunk makes of every image, computed once and kept for every later run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
+from tlx.config.groups import BankFeatures
 from tlx.data.module import ImageModule
-from tlx.network.inference import Embedder, predict
+from tlx.errors import MachineError, NumericalError
+from tlx.features import room
+from tlx.features.address import address, ids, ingredients
+from tlx.features.filling import Filling
+from tlx.features.rows import HELD, Rows
+from tlx.features.shard import ID_BYTES
+from tlx.features.store import Store
+from tlx.network.depths import Depths
+from tlx.network.inference import Embedder
 from tlx.network.network import Network
+from tlx.network.trace import evaluating
+
+CANARY = np.zeros((1, ID_BYTES), np.uint8)  # the address of what a trunk makes of a fixed random image
+CLOSE = 1e-3  # how far that may lie apart, of its root mean square: threads and machines round differently
+NAMESAKES = 16  # trunks of one address that nevertheless compute differently
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Pooled features (N, D) float32 of one split, and its labels (N,) int64."""
+    """Pooled features (N, D) float32 of one split, in memory or on disk, and its labels (N,) int64.
 
-    features: np.ndarray
+    Of drawn views N counts views times images, all images in the first view first.
+    """
+
+    features: np.ndarray | Rows
     labels: np.ndarray
 
 
-def compute(network: Network, images: ImageModule, trainer: pl.Trainer, split: str) -> Bank:
-    """Run the trunk once over a split, prepared as for testing."""
-    features = predict(trainer, Embedder(network), images.plain_loader(split))
-    return Bank(features.numpy(), images.source.split(split).labels)
+class Reader:
+    """Reads what one trunk makes of images: rows that are known from the bank, others by a pass over their images.
+
+    Args:
+        network: The trunk and its pooling, or a backbone read at several depths.
+        images: What to read, and how images are prepared.
+        trainer: On what devices, and with which precision.
+        config: Where the bank is.
+    """
+
+    def __init__(
+        self, network: Network | Depths, images: ImageModule, trainer: pl.Trainer, config: BankFeatures
+    ) -> None:
+        self.network, self.images, self.trainer = network, images, trainer
+        self.found = self.computed = self.adopted = 0  # rows
+        self._read: dict[tuple[str, int], Bank] = {}
+        device = trainer.strategy.root_device.type
+        self.made_of = ingredients(network, images.prepare, str(trainer.precision), device)
+        self.store = _opened(network, self.made_of, Path(config.dir).expanduser() if config.dir else None)
+
+    def bank(self, split: str, views: int = 0) -> Bank:
+        """Return a split's features: of its images as they are, or of so many drawn views of each.
+
+        Raises:
+            NumericalError: Features that are not finite.
+            MachineError: Processes on several machines do not see the same bank.
+        """
+        if (split, views) not in self._read:
+            self._read[split, views] = self._bank(split, views)
+        return self._read[split, views]
+
+    def _bank(self, split: str, views: int) -> Bank:
+        images = self.images.source.split(split)
+        wanted = ids(images, self.images.draw, views)
+        missing = self.trainer.strategy.broadcast(self.store.missing(wanted))  # all processes compute, or none
+        if len(missing):
+            self._compute(split, wanted, missing, drawn=views > 0)
+        self.computed += len(missing)
+        self.found += len(wanted) - len(missing)
+        rows = self.store.rows(wanted)
+        labels = np.tile(images.labels, max(1, views))
+        return Bank(rows[:] if rows.nbytes <= HELD else rows, labels)
+
+    def knows(self, split: str, views: int = 0) -> bool:
+        """Whether all of a split's rows are there."""
+        return not len(self.store.missing(ids(self.images.source.split(split), self.images.draw, views)))
+
+    def adopt(self, split: str, views: int, features: np.ndarray, start: int = 0) -> None:
+        """Keep rows (n, D) of a split, from row ``start`` on, which another pass has computed."""
+        wanted = ids(self.images.source.split(split), self.images.draw, views)[start : start + len(features)]
+        missing = self.store.missing(wanted)
+        if self.trainer.is_global_zero or self.store.folder is None:
+            self.store.add(wanted[missing], features[missing])
+        self.trainer.strategy.barrier()
+        self.store.refresh()
+        self.adopted += len(missing)
+
+    def _compute(self, split: str, wanted: np.ndarray, missing: np.ndarray, drawn: bool) -> None:
+        trainer, count = self.trainer, len(self.images.source.split(split).labels)
+        mine = missing[trainer.global_rank :: trainer.world_size]
+        loader = self.images.loader_of(split, [divmod(int(index), count) for index in mine], drawn)
+        filling = Filling(self.store, wanted[mine])
+        trainer.callbacks.append(filling)  # type: ignore[attr-defined]
+        try:
+            trainer.predict(Embedder(self.network), loader, return_predictions=False)
+        finally:  # also of an interrupted pass, what is done is kept
+            trainer.callbacks.remove(filling)  # type: ignore[attr-defined]
+            filling.flush()
+        if filling.bad is not None:
+            name = self.images.source.split(split).name(int(mine[filling.bad]) % count)
+            raise NumericalError(f"the features of {name} are not finite", "set trainer.precision=32")
+        if trainer.world_size > 1:
+            self._together(wanted[missing])
+
+    def _together(self, wanted: np.ndarray) -> None:
+        """See what the other processes have computed."""
+        self.trainer.strategy.barrier()
+        self.store.refresh()
+        lacking = self.store.missing(wanted)
+        gathered: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(gathered, wanted[lacking])
+        asked = np.unique(np.concatenate(gathered), axis=0)
+        if not len(asked):
+            return
+        # A bank in memory, or on a disk that not all machines share.
+        known = np.setdiff1d(np.arange(len(asked)), self.store.missing(asked))
+        torch.distributed.all_gather_object(gathered, (asked[known], self.store.rows(asked[known])[:]))
+        for addresses, rows in gathered:
+            new = self.store.missing(addresses)
+            self.store.add(addresses[new], rows[new])
+        if len(self.store.missing(wanted)):
+            raise MachineError("processes do not see each other's features", "give a folder they share: features.dir")
+
+
+def _opened(network: Network | Depths, made_of: dict[str, Any], root: Path | None) -> Store:
+    """Open the store of a trunk; one of the same address that computes something else is another one."""
+    size = network.image_size if isinstance(network, Depths) else network.trunk.image_size
+    image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), evaluating(network):
+        canary = network.embed(image).float().numpy()
+    if root is None:
+        return Store(None, canary.shape[1])
+    name = address(made_of)
+    for number in range(NAMESAKES):
+        store = Store(root / (f"{name}-{number}" if number else name), canary.shape[1])
+        if len(store.missing(CANARY)):
+            store.add(CANARY, canary)
+            room.mark(store, made_of)
+            return store
+        apart = np.abs(store.rows(CANARY)[:] - canary).max()
+        if apart <= CLOSE * float(np.sqrt(np.square(canary).mean())):
+            room.mark(store)
+            return store
+    return Store(None, canary.shape[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -86,20 +86,21 @@ def _unflat(plain: Mapping[str, Any]) -> Row:
 
 def places(
     points: Sequence[Point], widths: Sequence[int], costs: Sequence[tuple[int, int]], features: np.ndarray
-) -> list[tuple[Place, np.ndarray]]:
-    """Pair every depth with its columns of ``features`` (N, sum of widths).
+) -> list[tuple[Place, slice]]:
+    """Pair every depth with its columns in ``features`` (N, sum of widths).
 
     Where the classifier reads nothing but the last stage's average, as in a ResNet, the two are one depth.
     """
     ends = np.cumsum(widths)
-    columns = [features[:, end - width : end] for end, width in zip(ends, widths, strict=True)]
-    found: list[tuple[Place, np.ndarray]] = []
-    for point, width, cost, part in zip(points, widths, costs, columns, strict=True):
+    found: list[tuple[Place, slice]] = []
+    for point, width, end, cost in zip(points, widths, ends.tolist(), costs, strict=True):
         place = Place(point.kind, point.name, point.stage, int(width), *cost, head=point.kind == "head")
-        if place.head and found and found[-1][0].width == width and np.allclose(part, found[-1][1], 1e-4, 1e-5):
-            found[-1] = (Place(**{**asdict(found[-1][0]), "head": True}), found[-1][1])
+        columns = slice(end - int(width), end)
+        before = found[-1] if found and found[-1][0].width == width else None
+        if place.head and before and np.allclose(features[:, columns], features[:, before[1]], 1e-4, 1e-5):
+            found[-1] = (replace(before[0], head=True), before[1])
         else:
-            found.append((place, part))
+            found.append((place, columns))
     return found
 
 

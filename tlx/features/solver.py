@@ -37,9 +37,10 @@ def solve(
     strength with the lowest validation loss is taken. The path goes from strong to weak, each solution starting from
     the one before.
     """
-    mean, scale = train.features.mean(0, dtype=np.float64), train.features.std(0, dtype=np.float64)
+    features, val_features = np.asarray(train.features), np.asarray(val.features)
+    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
     scale[scale <= 1e-6 * max(float(scale.max()), 1e-12)] = 1.0  # a feature that never varies says nothing
-    inputs = (train.features - mean) / scale
+    inputs = (features - mean) / scale
     weights = None if class_weights is None else class_weights.double().numpy()[train.labels]
     from sklearn.exceptions import ConvergenceWarning  # an eighth of the start-up of runs that solve nothing
     from sklearn.linear_model import LogisticRegression
@@ -57,7 +58,7 @@ def solve(
             model.fit(inputs, train.labels, sample_weight=weights)
         converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
         weight, bias = _unfolded(model, present, num_classes, mean, scale)
-        logits = torch.from_numpy(val.features @ weight.T.astype(np.float32) + bias.astype(np.float32))
+        logits = torch.from_numpy(val_features @ weight.T.astype(np.float32) + bias.astype(np.float32))
         labels = torch.from_numpy(val.labels)
         loss = float(F.cross_entropy(logits, labels))
         accuracy = float((logits.argmax(1) == labels).float().mean())

@@ -92,7 +92,27 @@ def summary(out: Console, result: dict[str, Any]) -> None:
     seconds = result["seconds"]
     phases = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total" and value >= 0.05)
     say(out, "time", f"{seconds['total']:.1f} s ({phases})")
+    if bank := result.get("bank"):
+        say(out, "bank", _bank(bank))
     say(out, "folder", shown(Path(result["run_dir"])))
+
+
+def _bank(bank: dict[str, Any]) -> str:
+    """Say how many features were known, how many are new, and how much room all of them take."""
+    told = f"{counted(bank['found'], 'row')} of features known, {bank['computed']:,} computed"
+    if bank["damaged"]:
+        told += f", {counted(bank['damaged'], 'damaged file')} replaced"
+    if bank["dir"] is None:
+        return f"{told}; kept in memory only"
+    return f"{told}; {size(bank['bytes'])} of {bank['max_gb']:g} GB in {shown(Path(bank['dir']))}"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as a person reads it, in powers of ten: 950 bytes, 12.3 MB."""
+    for large, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= large * 0.9995:
+            return f"{count / large:.3g} {unit}"
+    return counted(count, "byte")
 
 
 def _kept(best: dict[str, Any]) -> str:

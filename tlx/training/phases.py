@@ -6,11 +6,12 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from tlx.config.groups import SurgicalFreeze
+from tlx.config.groups import BankFeatures, SurgicalFreeze
 from tlx.data.source import SPLITS
-from tlx.features.bank import Bank, compute
+from tlx.features.bank import Bank
 from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history, read_position
@@ -25,7 +26,9 @@ from tlx.results.console import console, say
 from tlx.storage import read_tensors, write_tensors
 from tlx.training.kept import kept
 from tlx.training.lr_range import with_rate
+from tlx.training.reading import CHUNK, Reading
 from tlx.training.recommend import recommend
+from tlx.training.survey import Survey
 from tlx.training.work import Work, solvable
 
 log = logging.getLogger("tlx")
@@ -45,11 +48,11 @@ class Outcome:
     best: dict[str, Any] | None
 
 
-def train_phases(work: Work, network: Network, known: Bank | None = None) -> Outcome:
+def train_phases(work: Work, network: Network, survey: Survey | None = None) -> Outcome:
     """Train a network as its policy's plan says, in place; test images come last.
 
-    A resumed run goes on in the phase that its last saved state belongs to. ``known``: what the untrained trunk makes
-    of the training images, where somebody has computed that already.
+    A resumed run goes on in the phase that its last saved state belongs to. ``survey``: the untrained backbone, read
+    at every depth, where somebody has done that already.
     """
     phases = plan(work.config)
     certificate = Certificate(network)
@@ -64,8 +67,8 @@ def train_phases(work: Work, network: Network, known: Bank | None = None) -> Out
         if isinstance(work.config.freeze, SurgicalFreeze) and phase.index:
             recommend(work, network, work.config.freeze)
         if solvable(work.config, network, phase):
-            ready = known if phase.index == 0 else None
-            logits = solve_head(work, network, phase, certificate, last=phase is phases[-1], ready=ready)
+            known = survey if phase.index == 0 else None
+            logits = solve_head(work, network, phase, certificate, last=phase is phases[-1], survey=known)
         else:
             fit(work, network, phase, certificate, earlier=phases[: phase.index])
             network.load_state_dict(read_tensors(work.folder.checkpoints / phase.name / BEST))
@@ -89,22 +92,20 @@ def _where(work: Work, phase: Phase) -> str:
 
 
 def solve_head(
-    work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool, ready: Bank | None = None
+    work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool, survey: Survey | None = None
 ) -> Logits:
-    """Compute features once and solve the head on them; test features come after the head is settled.
-
-    ``ready``: the training images' features, where they are there already.
-    """
-    trainer = work.trainer()
+    """Read features from the bank and solve the head on them; test features come after the head is settled."""
+    trainer, features = work.trainer(), work.config.features
+    assert isinstance(features, BankFeatures)
     images = work.images(trainer)
     show_progress(work, trainer)
     certificate.enter(phase.index, phase.name, 0)
     with work.clock.phase("features"):
-        banks = {"train": ready or compute(network, images, trainer, "train")}
-        banks["val"] = compute(network, images, trainer, "val")
+        reading = Reading(work, network, images, trainer, survey)
+        learned, val = reading.read("train", features.views), reading.read("val")
     with work.clock.phase("fit"):
         weights = images.class_weights(solving=True)
-        solution = solve(banks["train"], banks["val"], len(work.source.classes), work.config.solver, weights)
+        solution = solve(learned, val, len(work.source.classes), work.config.solver, weights)
         install(solution, network.head.linear)
         log.info("solver: %s", solution.path)
         told = {"kind": work.config.solver.kind, "strength": solution.strength, "path": list(solution.path)}
@@ -113,9 +114,15 @@ def solve_head(
     if not last:
         return {}
     with work.clock.phase("features"):
-        banks["test"] = compute(network, images, trainer, "test")
+        banks = {"train": reading.read("train"), "val": val, "test": reading.read("test")}
+        return {split: _logits(network, bank) for split, bank in banks.items()}
+
+
+def _logits(network: Network, bank: Bank) -> torch.Tensor:
+    """Classify a bank's rows (N, D), which may be more than memory holds."""
+    rows = (torch.from_numpy(np.asarray(bank.features[i : i + CHUNK])) for i in range(0, len(bank.features), CHUNK))
     with torch.no_grad():
-        return {split: network.head.linear(torch.from_numpy(bank.features)) for split, bank in banks.items()}
+        return torch.cat([network.head.linear(chunk) for chunk in rows])
 
 
 def fit(

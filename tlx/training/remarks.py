@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlx.config.groups import GradualFreeze, MemoryFeatures, NoAugment, OwnData, UptoFreeze
+from tlx.config.groups import BankFeatures, GradualFreeze, NoAugment, OwnData, UptoFreeze
 from tlx.config.roots import TrainConfig
 from tlx.learner.plan import Phase
 from tlx.network.network import Network
@@ -20,7 +20,7 @@ def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str
         if idle := _idle(config):
             verb = "do" if len(idle) > 1 else "does"
             yield f"{' and '.join(idle)} {verb} nothing to features computed once; features=off trains epoch by epoch"
-    elif isinstance(config.features, MemoryFeatures) and head_alone(network, phase):
+    elif isinstance(config.features, BankFeatures) and head_alone(network, phase):
         cause = f"head={network.head.kind}" if network.head.kind != "linear" else f"head.pool={network.head.pool.kind}"
         yield f"{cause} is trained epoch by epoch, the frozen trunk computed anew each time"
     if not solved and isinstance(config.data, OwnData) and config.data.cache != "none":
@@ -42,6 +42,7 @@ def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str
 def _idle(config: TrainConfig) -> list[str]:
     """Name the groups that are set to something and act on epochs only."""
     regularizing = any(value for key, value in vars(config.regularizer).items() if key != "kind")
-    named = {"augment": not isinstance(config.augment, NoAugment), "regularizer": regularizing}
+    drawn = isinstance(config.features, BankFeatures) and config.features.views
+    named = {"augment": not isinstance(config.augment, NoAugment) and not drawn, "regularizer": regularizing}
     named["data.cache"] = isinstance(config.data, OwnData) and config.data.cache != "none"
     return [name for name, given in named.items() if given]

@@ -10,19 +10,17 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from tlx.config.groups import AllCut, AutoCut, MemoryFeatures, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import AllCut, AutoCut, BankFeatures, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.source import Source
 from tlx.data.splits import sample
 from tlx.errors import InputError
-from tlx.features.bank import Bank, compute
 from tlx.features.profile import Place, Profile, cut_of, index_of, places, probe_depths
 from tlx.learner.plan import plan
 from tlx.learner.progress import ProgressBar
 from tlx.network.cost import multiply_adds
 from tlx.network.cut import Point
 from tlx.network.depths import Depths
-from tlx.network.inference import Embedder, predict
 from tlx.network.network import Network
 from tlx.network.reach import open_depths, reached
 from tlx.network.trace import evaluating
@@ -30,38 +28,50 @@ from tlx.results import profile as shown
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
 from tlx.results.decisions import Decisions
+from tlx.training.banks import Banks
 from tlx.training.work import Work, head_alone, image_module
 
 log = logging.getLogger("tlx")
 
 
 @dataclass(frozen=True)
-class Survey:
-    """The depths of a backbone, each with its features (N, D) of some training images, all from one pass."""
+class Opened:
+    """A backbone read at every depth that its weights reach, and where in the features of all (N, D) each is found."""
 
     depths: Depths
-    found: list[tuple[Place, np.ndarray]]
-    source: Source  # its training images are those that were looked at
+    places: list[tuple[Place, slice]]
 
-    def bank(self, network: Network, source: Source) -> Bank | None:
-        """Return what ``network`` reads of the training images of ``source``, where this pass has read the same.
+    def columns(self, network: Network) -> slice | None:
+        """Return which columns are the features of ``network``; None where none are.
 
-        That is so where its cut is one of the depths and all images were looked at; and, as is proven on an image,
-        where network and survey agree to the last bit.
+        They are where its cut is one of the depths and, as is proven on an image, both agree to the last bit.
         """
-        index = index_of(_place(network), [place for place, _ in self.found])
-        if index is None or self.source.train is not source.train:
+        index = index_of(_place(network), [place for place, _ in self.places])
+        if index is None:
             return None
-        features = self.found[index][1]
         size = network.trunk.image_size
         image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad(), evaluating(network), evaluating(self.depths):
             same = torch.equal(network.embed(image), self.depths.parts(image)[index])
-        return Bank(features, source.train.labels) if same else None
+        return self.places[index][1] if same else None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a backbone makes of some training images at every depth: features (N, D) from one pass."""
+
+    opened: Opened
+    features: np.ndarray
+    source: Source  # its training images are those that were looked at
+
+    @property
+    def found(self) -> list[tuple[Place, np.ndarray]]:
+        """Each depth with its features."""
+        return [(place, self.features[:, columns]) for place, columns in self.opened.places]
 
 
 def settle_cut(
-    config: TrainConfig, source: Source, trainer: pl.Trainer, decisions: Decisions, clock: Clock
+    config: TrainConfig, source: Source, trainer: pl.Trainer, decisions: Decisions, clock: Clock, banks: Banks
 ) -> tuple[TrainConfig, Survey | None]:
     """Put a concrete cut where the config asks for ``auto``, or for ``all`` as far as the weights reach.
 
@@ -84,7 +94,7 @@ def settle_cut(
     surveys: list[Survey] = []
 
     def find() -> dict[str, Any]:
-        surveys.append(look(config, source, auto, trainer, clock))
+        surveys.append(look(config, source, auto, trainer, clock, banks))
         with clock.phase("profile"):
             profile = _probed(surveys[0], auto, config.seed)
         return replace(profile, cut=profile.auto).plain()
@@ -110,7 +120,7 @@ def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, S
         return work.decisions.taken["profile"], None
     config, features = work.config, work.config.features
     frozen = not network.head.pool.learned and all(head_alone(network, phase) for phase in plan(config))
-    few = isinstance(features, MemoryFeatures) and len(work.source.train.labels) <= features.profile_up_to
+    few = isinstance(features, BankFeatures) and len(work.source.train.labels) <= features.profile_up_to
     if not frozen or not few:
         return None, None
     trainer = work.trainer()
@@ -118,7 +128,7 @@ def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, S
 
     def find() -> dict[str, Any] | None:
         try:
-            surveys.append(look(config, work.source, AutoCut(), trainer, work.clock))
+            surveys.append(look(config, work.source, AutoCut(), trainer, work.clock, work.banks))
             profile = _compared(surveys[0], work, network, trainer)
         except InputError as error:  # which a run without a profile would not meet
             log.info("no depth profile: %s", error)
@@ -128,7 +138,7 @@ def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, S
     return work.decisions.take("profile", find), surveys[0] if surveys else None
 
 
-def look(config: TrainConfig, source: Source, auto: AutoCut, trainer: pl.Trainer, clock: Clock) -> Survey:
+def look(config: TrainConfig, source: Source, auto: AutoCut, trainer: pl.Trainer, clock: Clock, banks: Banks) -> Survey:
     """Read training images, at most ``auto.images`` of them, at every depth that the weights reach, in one pass.
 
     Raises:
@@ -137,11 +147,21 @@ def look(config: TrainConfig, source: Source, auto: AutoCut, trainer: pl.Trainer
     with clock.phase("profile"):
         depths, costs, preprocessing = open_depths(config.backbone, _start(config), config.seed, config.data.image_size)
         chosen = replace(source, train=sample(source.train, auto.images, config.seed))
-        loader = image_module(config, chosen, preprocessing, trainer).plain_loader("train")
         if config.callbacks.progress:
             trainer.callbacks.append(ProgressBar(console()))  # type: ignore[attr-defined]
-        features = predict(trainer, Embedder(depths), loader).numpy()
-    return Survey(depths, places(depths.points, depths.widths, costs, features), chosen)
+        reader = banks.reader(depths, image_module(config, chosen, preprocessing, trainer), trainer)
+        features = np.asarray(reader.bank("train").features)
+    return Survey(Opened(depths, places(depths.points, depths.widths, costs, features)), features, chosen)
+
+
+def opened(config: TrainConfig) -> Opened:
+    """Open a backbone at every depth that its weights reach.
+
+    Raises:
+        InputError: It announces no depths; whatever is wrong with it or its weights.
+    """
+    depths, costs, _ = open_depths(config.backbone, _start(config), config.seed, config.data.image_size)
+    return Opened(depths, places(depths.points, depths.widths, costs, torch.cat(depths.look(), 1).numpy()))
 
 
 def _compared(survey: Survey, work: Work, network: Network, trainer: pl.Trainer) -> Profile:
@@ -155,7 +175,7 @@ def _compared(survey: Survey, work: Work, network: Network, trainer: pl.Trainer)
                 features = np.hstack(columns)  # all depths at once: they are known already
             else:
                 images = image_module(work.config, survey.source, work.preprocessing, trainer)
-                features = compute(network, images, trainer, "train").features
+                features = np.asarray(work.banks.reader(network, images, trainer).bank("train").features)
         return _probed(survey, AutoCut(), work.config.seed, own, features)
 
 

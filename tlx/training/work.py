@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import AutoCut, MemoryFeatures, NoFreeze, OwnData, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import AutoCut, BankFeatures, NoAugment, NoFreeze, OwnData, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
 from tlx.data.source import Source
@@ -23,6 +23,7 @@ from tlx.network.network import Network, Surgery
 from tlx.results.clock import Clock
 from tlx.results.decisions import Decisions
 from tlx.results.run_folder import RunFolder
+from tlx.training.banks import Banks
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Work:
     interruption: Interruption
     decisions: Decisions
     resuming: bool
+    banks: Banks
 
     def trainer(self, epochs: int | None = None, varies: bool = False) -> pl.Trainer:
         """Create a Lightning trainer; ``varies``: whether what trains changes between its epochs."""
@@ -77,6 +79,10 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
     """
     assert not isinstance(config.cut, AutoCut), "cut=auto becomes a concrete cut before anything is built"
     init: PretrainedInit | ScratchInit = config.init
+    views = config.features.views if isinstance(config.features, BankFeatures) else 0
+    if views and isinstance(config.augment, NoAugment):
+        what = f"features.views={views} draws views by augment, and augment=none draws none"
+        raise InputError(what, "choose augment=light, standard or strong, or set features.views=0")
     if config.regularizer.l2_sp and isinstance(init, ScratchInit | RaceInit):
         what = f"regularizer.l2_sp pulls towards pretrained weights, and init={init.kind} trains random ones"
         raise InputError(what, "choose init=pretrained, or set regularizer.l2_sp=0")
@@ -100,7 +106,7 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
 
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
     """Whether a phase is solved on features computed once: it trains a linear head alone, features wanted."""
-    return isinstance(config.features, MemoryFeatures) and head_alone(network, phase) and network.head.solvable
+    return isinstance(config.features, BankFeatures) and head_alone(network, phase) and network.head.solvable
 
 
 def head_alone(network: Network, phase: Phase) -> bool:

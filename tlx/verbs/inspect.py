@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tlx.config.groups import MemoryFeatures, SurgicalFreeze
+from tlx.config.groups import BankFeatures, SurgicalFreeze
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.data.source import Source
@@ -31,6 +31,7 @@ from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say
 from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
+from tlx.training.banks import Banks
 from tlx.training.survey import settle_cut
 from tlx.training.work import assemble, solvable
 from tlx.verbs.train import announce
@@ -47,7 +48,9 @@ def inspect(config: TrainConfig) -> None:
     out = console()
     source = _opened(config)
     trainer = make_trainer(config.trainer)
-    config, _ = settle_cut(config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0))
+    config, _ = settle_cut(
+        config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0), Banks(config.features)
+    )
     network, preprocessing, surgery = assemble(config, source)
     announce(config, source, network, surgery, data_table.show)
     whole = create(config.backbone, config.data.image_size).model
@@ -89,7 +92,7 @@ def _opened(config: TrainConfig) -> Source:
 def why_unsolved(config: TrainConfig, network: Network) -> str:
     """Say why the solver does not train the head where one might expect it; nothing elsewhere."""
     alone = any(network.trained_in(0, phase.index) == frozenset(network.anatomy.head) for phase in plan(config))
-    if isinstance(config.features, MemoryFeatures) and alone and not network.head.solvable:
+    if isinstance(config.features, BankFeatures) and alone and not network.head.solvable:
         return "gradient descent, for the solver takes head=linear and a pooling without parameters"
     return ""
 

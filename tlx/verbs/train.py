@@ -31,6 +31,7 @@ from tlx.results.progress import bar
 from tlx.results.result import compose
 from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
+from tlx.training.banks import Banks
 from tlx.training.phases import train_phases
 from tlx.training.race import race
 from tlx.training.remarks import remarks
@@ -53,9 +54,10 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
         asked = config
-        config, survey = settle_cut(config, source, trainer, decisions, clock)
+        banks = Banks(config.features)
+        config, survey = settle_cut(config, source, trainer, decisions, clock, banks)
         network, preprocessing, surgery = assemble(config, source)
-        work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming)
+        work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming, banks)
         if trainer.is_global_zero:
             announce(config, source, network, surgery)
         folder.began = True
@@ -66,7 +68,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         if isinstance(config.init, RaceInit):
             network, surgery, outcome, raced = race(work, config.init)
         else:
-            outcome = train_phases(work, network, survey.bank(network, source) if survey else None)
+            outcome = train_phases(work, network, survey)
 
         with clock.phase("evaluate"):
             metrics = {s: measure(outcome.logits[s], _labels(source, s), list(source.classes)) for s in SPLITS}
@@ -87,6 +89,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             race=raced,
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
+            bank=banks.tidy(),
             certificate=outcome.certificate,
             best=outcome.best,
             frozen_unchanged=True,  # the certificate would have ended the run
@@ -104,6 +107,8 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             config=folder.read_config(),
         )
         write_json(folder.result, result)
+        for trouble in banks.troubles:
+            say(out, "bank", f"{trouble}: features stay in memory, and the next run computes them again", "yellow")
         if profile is not None:
             if not isinstance(asked.cut, AutoCut):  # whose profile stands above the training
                 profiles.show(out, profile)

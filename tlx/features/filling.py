@@ -1,0 +1,61 @@
+"""Filling: a pass over images writes its features shard by shard, so that what interrupts it costs one at most."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from tlx.features.store import Store
+
+SHARD_BYTES = 64 * 2**20
+SHARD_SECONDS = 20.0
+WAITING = 8  # batches that may wait on their device: to fetch each at once would make the device wait
+
+
+class Filling(pl.Callback):
+    """Puts the features that a pass computes into a store, in the order of ``ids`` (N, 16).
+
+    ``bad`` is the first row that was not finite; it and what follows is not kept.
+    """
+
+    def __init__(self, store: Store, ids: np.ndarray) -> None:
+        self.store = store
+        self.ids = ids
+        self.bad: int | None = None
+        self._waiting: list[torch.Tensor] = []
+        self._rows: list[np.ndarray] = []
+        self._kept = 0
+        self._since = time.monotonic()
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Take a batch's features."""
+        self._waiting.append(outputs[1])
+        if len(self._waiting) >= WAITING:
+            self._fetch()
+            due = time.monotonic() - self._since > SHARD_SECONDS
+            if due or sum(rows.nbytes for rows in self._rows) >= SHARD_BYTES:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is there as a shard."""
+        self._fetch()
+        if self._rows:
+            rows = np.concatenate(self._rows)
+            finite = np.isfinite(rows).all(1)
+            count = len(rows) if finite.all() else int(finite.argmin())
+            if count < len(rows) and self.bad is None:
+                self.bad = self._kept + count
+            if self.bad is None or count == self.bad - self._kept:
+                self.store.add(self.ids[self._kept : self._kept + count], rows[:count])
+            self._kept += len(rows)
+        self._rows, self._since = [], time.monotonic()
+
+    def _fetch(self) -> None:
+        self._rows += [features.cpu().numpy() for features in self._waiting]
+        self._waiting = []
