@@ -162,6 +162,19 @@ class Learner(pl.LightningModule):
         if self.average is not None:
             self.average.update()
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the norm of all gradients together.
+
+        Lightning refuses that for a fused optimizer in any mixed precision, and only with scaled gradients it is wrong.
+        """
+        if optimizer.defaults.get("fused") and gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def kept(self) -> AbstractContextManager[None]:
         """For a block, make the network's weights those that the run keeps: the average's, where there is one."""
         return self.average.swapped_in() if self.average is not None else nullcontext()
