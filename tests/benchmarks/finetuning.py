@@ -7,7 +7,7 @@ that the loops are compared and not the decoding. A round times eight steps of e
 process; the ratios are medians over the rounds of the ratio within a round, which what else the machine does
 disturbs least.
 
-- tlx: the learner through the Lightning trainer, at the pace that its trial chose (settled anew for this benchmark).
+- tlx: the learner and a run's own callbacks through the Lightning trainer, at the pace that a trial chose just before.
 - the same by hand: a loop of torch with the same precision, memory format and fused optimizer.
 - plain: a loop of torch in 32-bit precision, contiguous, with torch's own defaults.
 
@@ -17,25 +17,32 @@ keeps for the backward pass.
 
 from __future__ import annotations
 
+import io
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import timm
 import torch
+from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from tlx.config import groups as g
+from tlx.interruption import Interruption
 from tlx.learner.certificate import Certificate
+from tlx.learner.checkpoints import Checkpoints
 from tlx.learner.learner import Learner
 from tlx.learner.plan import Phase
+from tlx.learner.progress import ProgressBar
 from tlx.learner.trainer import make_trainer
 from tlx.learner.trial import Pace, chosen, timed, training_steps
 from tlx.network.activations import kept_bytes
@@ -68,7 +75,7 @@ def loader(batches: int) -> DataLoader[Any]:
 
 
 class Marks(pl.Callback):
-    """Notes when batches end, and ends the training after so many; stands where a run's own callbacks stand."""
+    """Notes when batches end."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -87,6 +94,10 @@ class Images(pl.LightningDataModule):
         """Return a round's batches, and one to warm up."""
         return loader(STEPS + 1)
 
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return a batch to validate on, outside of what is timed."""
+        return loader(1)
+
 
 def by_tlx(net: Network, pace: Pace) -> Callable[[], float]:
     """Return what times a step of the learner under Lightning: seconds, over a round's steps."""
@@ -94,10 +105,12 @@ def by_tlx(net: Network, pace: Pace) -> Callable[[], float]:
 
     def timed_round() -> float:
         trainer = make_trainer(g.Trainer(accelerator="cpu", devices=1, max_epochs=1, precision=pace.precision))
-        marks = Marks()
-        trainer.callbacks.append(marks)
         learner = Learner(net, CLASSES, PHASE, g.Regularizer(), None, Certificate(net), 0)
-        trainer.fit(learner, datamodule=Images())
+        marks = Marks()
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints = Checkpoints(Path(folder), g.Callbacks(), g.EarlyStopping(), Interruption(""))
+            trainer.callbacks.extend([checkpoints, ProgressBar(Console(file=io.StringIO()), checkpoints), marks])
+            trainer.fit(learner, datamodule=Images())
         return (marks.ends[-1] - marks.ends[0]) / STEPS
 
     return timed_round

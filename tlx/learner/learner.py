@@ -124,7 +124,11 @@ class Learner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and the like for this batch alone."""
-        torch.manual_seed(self._seed("batch", batch_idx))
+        seed = self._seed("batch", batch_idx)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the same; not for GPUs as well, which nobody uses here
+        else:
+            torch.manual_seed(seed)
 
     def _seed(self, purpose: str, batch_idx: int) -> int:
         return seed_for(self.seed, purpose, self.current_epoch, batch_idx, self.global_rank)
