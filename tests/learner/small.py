@@ -77,7 +77,8 @@ class Small:
     ) -> tuple[Network, list[float]]:
         """Train in a loop that knows nothing of Lightning; return the network and each batch's loss (nats)."""
         network, images, phase = self.network(), self.images(), self.phase
-        optimizer = make_optimizer(parameter_groups(network, phase.optimizer, self.epochs), phase.optimizer)
+        groups = parameter_groups(network, phase.optimizer, self.epochs)
+        optimizer = make_optimizer(groups, phase.optimizer, fused=True)
         loader, losses, step = images.train_dataloader(), [], 0
         rates = [group["lr"] for group in optimizer.param_groups]
         for epoch in range(self.epochs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import given
@@ -23,7 +25,8 @@ from tlx.config.groups import (
     TimmBackbone,
     TrunkFreeze,
 )
-from tlx.learner.optimization import factor, make_optimizer, parameter_groups
+from tlx.learner.optimization import factor, fuses, make_optimizer, parameter_groups
+from tlx.network.memory_format import lay_out
 from tlx.network.network import Network, build
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -163,3 +166,42 @@ def test_layer_decay_is_baked_into_the_groups(name: str) -> None:
     optimizer = make_optimizer(groups, config)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 0.25)  # as the learner's schedule does
     assert {g["name"]: g["lr"] for g in optimizer.param_groups} == {n: 0.25 * rate for n, rate in base.items()}
+
+
+@pytest.mark.parametrize("config", [AdamW(lr=0.01), SGD(lr=0.01)], ids=lambda c: c.kind)
+@pytest.mark.parametrize("order", ["channels_last", "contiguous"])
+def test_a_fused_step_is_the_plain_step(config: AdamW | SGD, order: str) -> None:
+    """Also across a checkpoint, and where weights and gradients lie in memory channels last."""
+    fused, plain = network(), network()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for net in (fused, plain):
+        lay_out(net.trunk, order)
+
+    def optimizers() -> list[torch.optim.Optimizer]:
+        return [
+            make_optimizer(parameter_groups(n, config, 1), config, fused=f) for n, f in ((fused, True), (plain, False))
+        ]
+
+    pair = optimizers()
+    for step in range(4):
+        if step == 2:
+            states = [deepcopy(optimizer.state_dict()) for optimizer in pair]
+            pair = optimizers()
+            for optimizer, state in zip(pair, states, strict=True):
+                optimizer.load_state_dict(state)
+        fused.zero_grad()
+        nn.functional.cross_entropy(fused(images), torch.arange(4) % 3).backward()
+        for one, other in zip(fused.parameters(), plain.parameters(), strict=True):
+            other.grad = one.grad.clone()  # type: ignore[union-attr]
+        for optimizer in pair:
+            optimizer.step()
+    assert [group["fused"] for group in pair[0].param_groups] == [True] * 4
+    for one, other in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_steps_are_fused_where_gradients_are_not_scaled() -> None:
+    assert fuses("cpu", "32-true")
+    assert fuses("cuda", "bf16-mixed")
+    assert not fuses("cuda", "16-mixed")
+    assert not fuses("mps", "32-true")

@@ -7,20 +7,21 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import FSDPStrategy
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from tlx.config.groups import Regularizer
 from tlx.data.module import Batch
-from tlx.errors import NumericalError
 from tlx.learner.anchor import Anchor
 from tlx.learner.average import Average
 from tlx.learner.certificate import Certificate
 from tlx.learner.metrics import scores
 from tlx.learner.mix import Mix, weighed
-from tlx.learner.optimization import factor, make_optimizer, parameter_groups
+from tlx.learner.optimization import factor, fuses, make_optimizer, parameter_groups
 from tlx.learner.plan import Phase
+from tlx.learner.watch import LossWatch
 from tlx.network.network import Network
 from tlx.randomness import seed_for
 
@@ -54,12 +55,14 @@ class Learner(pl.LightningModule):
         self.anchor = Anchor(network, self.ever, regularizer.l2_sp) if regularizer.l2_sp else None
         self.average = Average(network, regularizer.ema) if regularizer.ema else None
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self.train_loss = MeanMetric()
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.watch = LossWatch()
+        # Without checks of their own, which wait for the device at every step: the watch sees what is not finite.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         for metric in (self.train_loss, self.train_accuracy):
             metric.persistent(True)  # an epoch's sums survive an interruption in its middle
-        self.val_loss = MeanMetric()
-        self.val_scores = scores(num_classes)
+        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_scores = scores(num_classes, checked=False)
         self.validated: dict[str, float] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -76,7 +79,10 @@ class Learner(pl.LightningModule):
         """Create the optimizer over all groups of all epochs, and a schedule that counts steps."""
         phase = self.phase
         groups = parameter_groups(self.network, phase.optimizer, phase.epochs, phase.index)
-        optimizer = make_optimizer(groups, phase.optimizer)
+        fused = fuses(self.device.type, str(self.trainer.precision)) and not isinstance(
+            self.trainer.strategy, FSDPStrategy
+        )
+        optimizer = make_optimizer(groups, phase.optimizer, fused)
         steps = max(1, int(self.trainer.estimated_stepping_batches) // phase.epochs)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: factor(phase.schedule, step, steps, phase.epochs)
@@ -84,7 +90,12 @@ class Learner(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the certificate beside the state that it is about, and what regularizers hold."""
+        """Keep the certificate beside the state that it is about, and what regularizers hold.
+
+        Raises:
+            NumericalError: The state is not worth keeping.
+        """
+        self.watch.look()
         for name, part in self._stateful().items():
             checkpoint[name] = part.state_dict()
 
@@ -113,7 +124,11 @@ class Learner(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout and the like for this batch alone."""
-        torch.manual_seed(self._seed("batch", batch_idx))
+        seed = self._seed("batch", batch_idx)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # the same; not for GPUs as well, which nobody uses here
+        else:
+            torch.manual_seed(seed)
 
     def _seed(self, purpose: str, batch_idx: int) -> int:
         return seed_for(self.seed, purpose, self.current_epoch, batch_idx, self.global_rank)
@@ -129,7 +144,7 @@ class Learner(pl.LightningModule):
         targets, by_class = labels, self.class_weights
         if self.mix is not None:
             images, targets = self.mix(images, labels, self._seed("mix", batch_idx))
-        logits = self(images)
+        logits = self(images).float()
         weights = by_class[labels] if isinstance(by_class, torch.Tensor) else torch.ones_like(logits[:, 0])
         if self.mix is not None and isinstance(by_class, torch.Tensor):
             targets, weights = weighed(targets, by_class)
@@ -140,11 +155,7 @@ class Learner(pl.LightningModule):
         loss = (losses * weights).sum() / weight
         if self.anchor is not None:
             loss = loss + self.anchor.penalty()
-        if not torch.isfinite(loss):
-            raise NumericalError(
-                f"the loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {batch_idx}",
-                "lower optimizer.lr, or set trainer.precision=32; the last good checkpoint is kept",
-            )
+        self.watch.see(loss, self.current_epoch, batch_idx)
         self.train_loss.update(losses.detach())
         self.train_accuracy.update(logits.detach(), labels)
         return loss
@@ -154,6 +165,19 @@ class Learner(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             self.average.update()
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip the norm of all gradients together.
+
+        Lightning refuses that for a fused optimizer in any mixed precision, and only with scaled gradients it is wrong.
+        """
+        if optimizer.defaults.get("fused") and gradient_clip_val is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def kept(self) -> AbstractContextManager[None]:
         """For a block, make the network's weights those that the run keeps: the average's, where there is one."""
@@ -176,7 +200,7 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure on a validation batch."""
-        logits = self(batch["image"])
+        logits = self(batch["image"]).float()
         self.val_loss.update(F.cross_entropy(logits, batch["label"], reduction="none"))
         self.val_scores.update(logits, batch["label"])
 
@@ -188,7 +212,12 @@ class Learner(pl.LightningModule):
             self.log_dict({f"val/{name}": value for name, value in self.validated.items()}, sync_dist=False)
 
     def finish_epoch(self) -> dict[str, float]:
-        """Return the epoch's row for ``metrics.csv`` and start the training sums anew."""
+        """Return the epoch's row for ``metrics.csv`` and start the training sums anew.
+
+        Raises:
+            NumericalError: A loss of the epoch was not finite.
+        """
+        self.watch.look()
         row = {"train/loss": float(self.train_loss.compute()), "train/accuracy": float(self.train_accuracy.compute())}
         self.train_loss.reset()
         self.train_accuracy.reset()

@@ -17,19 +17,19 @@ from torchmetrics.classification import (
 VALIDATED = ("loss", "accuracy", "balanced_accuracy", "macro_f1")  # of every epoch; what may be monitored
 
 
-def scores(num_classes: int) -> MetricCollection:
-    """Create the numbers that every table shows.
+def scores(num_classes: int, checked: bool = True) -> MetricCollection:
+    """Create the numbers that every table shows; ``checked``: look at every batch's values, which waits for a device.
 
     ``accuracy`` counts images alike, ``balanced_accuracy`` classes alike (the mean recall); ``macro_f1`` is the mean F1
     of the classes; ``top5`` exists where there are more than five classes.
     """
     metrics: dict[str, Metric | MetricCollection] = {
-        "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-        "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro"),
-        "macro_f1": MulticlassF1Score(num_classes, average="macro"),
+        "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=checked),
+        "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", validate_args=checked),
+        "macro_f1": MulticlassF1Score(num_classes, average="macro", validate_args=checked),
     }
     if num_classes > 5:
-        metrics["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5)
+        metrics["top5"] = MulticlassAccuracy(num_classes, average="micro", top_k=5, validate_args=checked)
     # Left to itself, the collection takes metrics whose first batch counts alike for one: top5 would be accuracy.
     groups = [["accuracy"], ["balanced_accuracy", "macro_f1"], *([["top5"]] if "top5" in metrics else [])]
     return MetricCollection(metrics, compute_groups=groups)

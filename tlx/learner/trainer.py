@@ -13,7 +13,7 @@ from tlx.config.groups import Trainer
 from tlx.errors import InputError
 from tlx.learner.checkpoints import AtomicCheckpointIO
 
-PRECISIONS = {"32": "32-true"}
+PRECISIONS = {"32": "32-true", "auto": "32-true"}  # auto is settled before a training; without one, it is 32
 
 
 def make_trainer(

@@ -49,7 +49,7 @@ class Depths(nn.Module):
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what ``forward`` does; they are pooled already."""
-        return self(images.contiguous(memory_format=torch.channels_last))
+        return self(images.contiguous(memory_format=self.memory_format))
 
     def parts(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Compute the pooled features of every depth, (N, D) each, in one forward pass."""

@@ -28,6 +28,7 @@ from tlx.network.freeze import Freeze, asleep, trained
 from tlx.network.head import Head, HeadConfig
 from tlx.network.init import LackingError, load_pretrained
 from tlx.network.lora import attach, merge
+from tlx.network.memory_format import formats, lay_out
 from tlx.network.pool import cut_for
 from tlx.network.reach import cut_all, within_reach
 from tlx.network.trace import ImageSizeError, forget, probe
@@ -38,10 +39,7 @@ class Network(nn.Module):
 
     def __init__(self, trunk: Trunk | Depths, head: Head, freeze: Freeze) -> None:
         super().__init__()
-        # Channels last: 1.3 times as fast for convolutions on a CPU (measured in pairs), the same values elsewhere.
-        for tensor in (*trunk.parameters(), *trunk.buffers()):
-            if tensor.dim() == 4:  # of five, as lambda layers have them, `to` makes nothing
-                tensor.data = tensor.data.contiguous(memory_format=trunk.memory_format)
+        lay_out(trunk, formats(trunk)[0])
         self.trunk = trunk
         self.head = head
         self.freeze = freeze

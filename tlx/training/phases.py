@@ -15,6 +15,7 @@ from tlx.features.bank import Bank
 from tlx.features.solver import install, solve
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history, read_position
+from tlx.learner.compiled import compile_forward
 from tlx.learner.learner import Learner
 from tlx.learner.metrics import VALIDATED, measure
 from tlx.learner.mix import mix_for
@@ -26,6 +27,7 @@ from tlx.results.console import console, say
 from tlx.storage import read_tensors, write_tensors
 from tlx.training.kept import kept
 from tlx.training.lr_range import with_rate
+from tlx.training.pace import settle_pace
 from tlx.training.reading import CHUNK, Reading
 from tlx.training.recommend import recommend
 from tlx.training.survey import Survey
@@ -139,10 +141,14 @@ def fit(
     ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop for now after so
     many epochs, in the middle of one if need be.
     """
-    trainer = work.trainer(phase.epochs, varies=len(list(segments(network, phase))) > 1)
+    pace = settle_pace(work, network, phase)
+    trainer = work.trainer(phase.epochs, len(list(segments(network, phase))) > 1, pace.precision)
     images = work.images(trainer, phase.seed(work.config.seed))
     certificate.enter(phase.index, phase.name, 0)
     phase = with_rate(work, network, phase, trainer)
+    if work.config.trainer.compile:
+        with work.clock.phase("fit"):
+            compile_forward(network, images.order.batch_size, trainer.strategy.root_device, pace)
     learner = Learner(
         network,
         len(work.source.classes),
@@ -175,7 +181,7 @@ def fit(
 
 def standing(work: Work, network: Network, phase: Phase) -> Row:
     """Validate what an earlier phase handed on, as the best so far: a phase never ends worse than it began."""
-    trainer = work.trainer()
+    trainer = work.trainer(precision=settle_pace(work, network, phase).precision)  # as its epochs are validated
     with work.clock.phase("fit"):
         logits = predict(trainer, Classifier(network), work.images(trainer).plain_loader("val"))
     measured = measure(logits, torch.from_numpy(work.source.val.labels), list(work.source.classes))
@@ -187,8 +193,8 @@ def standing(work: Work, network: Network, phase: Phase) -> Row:
 
 
 def classify(work: Work, network: Network) -> Logits:
-    """Classify every split."""
-    trainer = work.trainer()
+    """Classify every split, in the precision of the last training."""
+    trainer = work.trainer(precision=settle_pace(work, network, plan(work.config)[-1]).precision)
     show_progress(work, trainer)
     images = work.images(trainer)
     with work.clock.phase("evaluate"):

@@ -20,6 +20,7 @@ from tlx.network.network import Network, Surgery
 from tlx.results.console import console, say
 from tlx.storage import read_tensors
 from tlx.training.kept import kept
+from tlx.training.pace import settle_pace
 from tlx.training.phases import Outcome, classify, fit
 from tlx.training.work import Work, assemble
 
@@ -58,7 +59,7 @@ def race(work: Work, init: RaceInit) -> tuple[Network, Surgery, Outcome, dict[st
 def score(work: Work, arm: str, whole: Phase, pause: float) -> dict[str, float]:
     """Train an arm up to a pause; measure it on validation images: mean loss (nats), its standard error, accuracy."""
     network, _, _, learner = advance(work, arm, whole, pause)
-    trainer = work.trainer()
+    trainer = work.trainer(precision=settle_pace(work, network, whole).precision)
     with learner.kept(), work.clock.phase("fit"):
         logits = predict(trainer, Classifier(network), work.images(trainer).plain_loader("val"))
     labels = torch.from_numpy(work.source.val.labels)

@@ -17,6 +17,7 @@ from tlx.interruption import Interruption
 from tlx.learner.plan import Phase
 from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
+from tlx.network.activations import checkpoint
 from tlx.network.backbone import Preprocessing
 from tlx.network.freeze import undecided
 from tlx.network.network import Network, Surgery
@@ -40,9 +41,14 @@ class Work:
     resuming: bool
     banks: Banks
 
-    def trainer(self, epochs: int | None = None, varies: bool = False) -> pl.Trainer:
-        """Create a Lightning trainer; ``varies``: whether what trains changes between its epochs."""
+    def trainer(self, epochs: int | None = None, varies: bool = False, precision: str | None = None) -> pl.Trainer:
+        """Create a Lightning trainer; ``varies``: whether what trains changes between its epochs.
+
+        ``precision``: what a trial settled; None: the config's own, and 32 where that is ``auto``.
+        """
         config = self.config.trainer if epochs is None else replace(self.config.trainer, max_epochs=epochs)
+        if precision is not None:
+            config = replace(config, precision=precision)
         return make_trainer(config, self.folder.path, self.config.logger.tensorboard, varies)
 
     def images(self, trainer: pl.Trainer, seed: int | None = None) -> ImageModule:
@@ -91,7 +97,7 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
             what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
             raise InputError(what, "choose freeze=none, or init=pretrained")
         init = config.init.pretrained()
-    return networks.build(
+    network, preprocessing, surgery = networks.build(
         config.backbone,
         init,
         config.cut,
@@ -102,6 +108,9 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
         image_size=config.data.image_size,
         drop_path=config.regularizer.drop_path,
     )
+    if config.trainer.checkpointing:
+        checkpoint(network)
+    return network, preprocessing, surgery
 
 
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from tlx.config.groups import NoAugment, OwnData
-from tlx.config.roots import EvaluateConfig
+from tlx.config.roots import EvaluateConfig, TrainConfig
 from tlx.data.module import ImageModule, ending_workers
 from tlx.data.open import open_source, open_split
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
 from tlx.learner.metrics import measure
+from tlx.learner.plan import plan
 from tlx.learner.trainer import make_trainer
 from tlx.network import model_folder
 from tlx.network.inference import Classifier, predict
 from tlx.results import data_table
 from tlx.results.console import console, metrics_table, say
+from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
 from tlx.results.run_folder import RunFolder, shown
 from tlx.verbs.resume import saved_config
@@ -50,7 +52,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if unknown := sorted(set(source.classes) - set(classes)):
         what = f"the run does not know the classes {', '.join(unknown)}"
         raise InputError(what, f"its classes: {', '.join(classes)}")
-    trainer = make_trainer(config.trainer)
+    trainer = make_trainer(replace(config.trainer, precision=_precision(config.trainer.precision, settings, folder)))
     images = ImageModule(
         source,
         Prepare(**asdict(preprocessing)),
@@ -67,6 +69,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     metrics = {config.split: measure(logits, labels, classes)}
     _show(trainer, folder, metrics, len(labels), source.facts)
     return metrics
+
+
+def _precision(asked: str, settings: TrainConfig, folder: RunFolder) -> str:
+    """Return the precision to measure in: what is asked for, else that of the run's last training."""
+    settled = Decisions(folder.decisions).taken.get(f"pace/{plan(settings)[-1].name}", {})
+    return settled.get("precision", asked) if asked == "auto" else asked
 
 
 def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int, facts: dict[str, Any]) -> None:
