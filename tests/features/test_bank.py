@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from tlx.config.groups import (
-    BankFeatures,
     EarlyCut,
     HeadCut,
     LightAugment,
@@ -68,7 +67,7 @@ class Spy(Reader):
 
 def reader(net: Network, images: ImageModule, folder: Path | None = None, precision: str = "32") -> Spy:
     trainer = make_trainer(Trainer(accelerator="cpu", precision=precision))
-    return Spy(net, images, trainer, BankFeatures(dir=str(folder) if folder else None))
+    return Spy(net, images, trainer, folder)
 
 
 @pytest.fixture(autouse=True)

@@ -72,8 +72,8 @@ def test_a_trial_is_told_recorded_and_remembered(tlx: Command, tmp_path: Path, h
     assert f"{told}\n" in answer.out
     (file,) = (tmp_path / "cache").iterdir()
     content = json.loads(file.read_text())
-    assert content["pace"] == decided(tmp_path / "one") == HALF
-    assert content["key"]["torch"] == torch.__version__
+    assert content["answer"] == decided(tmp_path / "one") == HALF
+    assert content["question"]["torch"] == torch.__version__
     assert half == [4]
     again = tlx(*words, "hydra.run.dir=two")
     assert "pace      bf16-mixed, contiguous: the fastest when this was timed here before\n" in again.out
@@ -101,7 +101,7 @@ def test_a_value_overrides_its_part_of_the_choice(tlx: Command, tmp_path: Path, 
     assert decided(tmp_path / "both") == USUAL | {"memory_format": "contiguous"}
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"pace": {"precision": "64"}, "key": {}}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"answer": {"precision": "64"}, "question": {}}'])
 def test_a_damaged_file_costs_another_trial(tlx: Command, tmp_path: Path, half: list[int], content: str) -> None:
     words = (*RUN, "trainer.cache_dir=cache", "trainer.max_epochs=1")
     assert tlx(*words, "hydra.run.dir=one").code == 0
@@ -109,7 +109,7 @@ def test_a_damaged_file_costs_another_trial(tlx: Command, tmp_path: Path, half: 
     file.write_text(content)
     assert tlx(*words, "hydra.run.dir=two").code == 0
     assert half == [4, 4]
-    assert json.loads(file.read_text())["pace"] == HALF
+    assert json.loads(file.read_text())["answer"] == HALF
 
 
 def test_a_folder_that_cannot_be_written_is_no_obstacle(tlx: Command, tmp_path: Path, half: list[int]) -> None:

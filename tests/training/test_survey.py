@@ -167,7 +167,7 @@ def config_of(cut: Any) -> TrainConfig:
 def settled(config: TrainConfig, source: Source) -> tuple[TrainConfig, Any, dict[str, Any]]:
     decisions = Decisions(None)
     trainer = make_trainer(config.trainer)
-    found, looked = survey.settle_cut(config, source, trainer, decisions, Clock(0.0, 0.0), Banks(config.features))
+    found, looked = survey.settle_cut(config, source, trainer, decisions, Clock(0.0, 0.0), Banks(config, decisions))
     return found, looked, decisions.taken
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from tlx.config.groups import BankFeatures
 from tlx.data.module import ImageModule
 from tlx.errors import MachineError, NumericalError
 from tlx.features import room
@@ -47,18 +46,18 @@ class Reader:
         network: The trunk and its pooling, or a backbone read at several depths.
         images: What to read, and how images are prepared.
         trainer: On what devices, and with which precision.
-        config: Where the bank is.
+        root: The folder of all banks; None keeps rows in this process's memory.
     """
 
     def __init__(
-        self, network: Network | Depths, images: ImageModule, trainer: pl.Trainer, config: BankFeatures
+        self, network: Network | Depths, images: ImageModule, trainer: pl.Trainer, root: Path | None = None
     ) -> None:
         self.network, self.images, self.trainer = network, images, trainer
         self.found = self.computed = self.adopted = 0  # rows
         self._read: dict[tuple[str, int], Bank] = {}
         device = trainer.strategy.root_device.type
         self.made_of = ingredients(network, images.prepare, str(trainer.precision), device)
-        self.store = _opened(network, self.made_of, Path(config.dir).expanduser() if config.dir else None)
+        self.store = _opened(network, self.made_of, root)
 
     def bank(self, split: str, views: int = 0) -> Bank:
         """Return a split's features: of its images as they are, or of so many drawn views of each.

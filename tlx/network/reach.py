@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -26,11 +26,13 @@ def open_depths(
     init: PretrainedInit | ScratchInit,
     seed: int,
     image_size: int | None = None,
+    costs_of: Callable[[nn.Module, Sequence[Point], int], list[tuple[int, int]]] = by_point,
 ) -> tuple[Depths, list[tuple[int, int]], Preprocessing]:
     """Build a backbone with its weights to read it at every depth that they reach, stages and head.
 
     Returns the depths, in eval mode, what it costs to get to each (parameters, multiply-adds), and how images are
-    prepared. Random weights are those that ``network.build`` gives for the same seed.
+    prepared. Random weights are those that ``network.build`` gives for the same seed. ``costs_of`` measures the costs;
+    somebody may know them already.
 
     Raises:
         InputError: Whatever is wrong with the backbone or its weights.
@@ -38,7 +40,7 @@ def open_depths(
     whole, points = _reached(backbone, init, seed, image_size)
     model, size = whole.model, whole.preprocessing.image_size
     points = points or stage_points(model, size)  # a file of another network: loading it says so
-    costs = by_point(model, points, size)
+    costs = costs_of(model, points, size)
     depths = read_at(model, points, size)
     if isinstance(init, PretrainedInit):
         load_pretrained(model, backbone, init)

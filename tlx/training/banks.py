@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
-
-from tlx.config.groups import BankFeatures, NoFeatures
+from tlx.config.groups import BankFeatures
+from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
+from tlx.data.source import SPLITS
 from tlx.features import room
 from tlx.features.bank import Reader
+from tlx.learner.progress import ProgressBar
+from tlx.learner.trainer import make_trainer
 from tlx.network.depths import Depths
+from tlx.network.memory_format import lay_out
 from tlx.network.network import Network
+from tlx.results.console import console
+from tlx.results.decisions import Decisions
+from tlx.training.pace import inference_pace
 
 GIGABYTE = 1e9
 
@@ -22,13 +28,32 @@ GIGABYTE = 1e9
 class Banks:
     """Opens readers for a run's networks; ``features=off`` keeps nothing beyond what a reader holds in memory."""
 
-    config: BankFeatures | NoFeatures
+    config: TrainConfig
+    decisions: Decisions
     readers: list[Reader] = field(default_factory=list)
 
-    def reader(self, network: Network | Depths, images: ImageModule, trainer: pl.Trainer) -> Reader:
-        """Open the bank of a network's trunk, or of a backbone read at several depths."""
-        config = self.config if isinstance(self.config, BankFeatures) else BankFeatures()
-        self.readers.append(Reader(network, images, trainer, config))
+    @property
+    def features(self) -> BankFeatures:
+        """How features are kept."""
+        return self.config.features if isinstance(self.config.features, BankFeatures) else BankFeatures()
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of all banks."""
+        return Path(self.features.dir).expanduser() if self.features.dir else None
+
+    def reader(self, network: Network | Depths, images: ImageModule) -> Reader:
+        """Open the bank of a network's trunk, or of a backbone read at several depths, at the pace of its pass."""
+        source, settings = images.source, self.config.trainer
+        count = sum(len(source.split(split).labels) for split in SPLITS)
+        trainer = make_trainer(settings)
+        pace = inference_pace("features", self.config, network, count, trainer, self.decisions)
+        lay_out(network if isinstance(network, Depths) else network.trunk, pace.memory_format)
+        if pace.precision != settings.precision:
+            trainer = make_trainer(replace(settings, precision=pace.precision))
+        if self.config.callbacks.progress:
+            trainer.callbacks.append(ProgressBar(console()))  # type: ignore[attr-defined]
+        self.readers.append(Reader(network, images, trainer, self.root))
         return self.readers[-1]
 
     @property
@@ -41,12 +66,12 @@ class Banks:
 
         ``found`` and ``computed`` count rows (an image at a cut, or a view of it), ``bytes`` what all banks take.
         """
-        if not self.readers or not isinstance(self.config, BankFeatures):
+        if not self.readers or not isinstance(self.config.features, BankFeatures):
             return None
         found, computed = sum(r.found - r.adopted for r in self.readers), sum(r.computed for r in self.readers)
         told = {"found": found, "computed": computed, "damaged": sum(r.store.damaged for r in self.readers)}
-        if self.config.dir is None:
+        root, limit = self.root, self.features.max_gb
+        if root is None:
             return {**told, "dir": None, "bytes": 0, "max_gb": None}
-        root, limit = Path(self.config.dir).expanduser(), self.config.max_gb
         room.tidy(root, limit * GIGABYTE, {reader.store.folder for reader in self.readers})
         return {**told, "dir": str(root), "bytes": room.taken(root), "max_gb": limit}

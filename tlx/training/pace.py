@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -29,7 +30,9 @@ from tlx.network.network import Network
 from tlx.results.console import console, say
 from tlx.results.decisions import Decisions
 from tlx.training.remembered import Remembered
-from tlx.training.work import Work
+
+if TYPE_CHECKING:
+    from tlx.training.work import Work
 
 SHARE = 0.05  # of the images that the work passes through the network, at most so many pass in its trial
 LEAST = 10**12  # multiply-adds of work that pays for a trial: some fifteen seconds of a processor's core
@@ -74,9 +77,9 @@ def inference_pace(
 ) -> Pace:
     """Settle how a frozen network passes over ``images`` images (of all splits together), without a backward pass.
 
-    Returns the pace and changes nothing: the caller lays out the trunk, ``lay_out(network.trunk, pace.memory_format)``
-    (a ``Depths`` is its own trunk), and hands on the precision, ``work.trainer(precision=pace.precision)``. ``name`` is
-    that of the decision, ``pace/NAME``: passes whose features are compared or joined share one, and so one precision.
+    Returns the pace and changes nothing: the caller lays out the trunk (a ``Depths`` is its own) and makes a trainer of
+    that precision. ``name`` is that of the decision, ``pace/NAME``: passes whose features are compared or joined share
+    one, and so one precision.
     """
     batch = max(1, config.data.batch_size // trainer.world_size)
     return _settled(
@@ -110,17 +113,22 @@ def _settled(
     told = trainer.is_global_zero
 
     def find() -> dict[str, str]:
-        if len(paces) == 1 or not pays(passes, batch, len(paces), cost, trunk):
+        worthy = pays(passes, batch, len(paces), cost, trunk)
+        # A pass takes over what is remembered whatever its size: rows at another precision would not be found again.
+        if len(paces) == 1 or not (worthy or trains is None):
             return asdict(paces[0])
-        remembered = Remembered(config.trainer.cache_dir, _key(config, trunk, device, batch, trains, paces))
-        if (known := remembered.read()) in paces:
-            if told:
-                say(console(), "pace", f"{known}: the fastest when this was timed here before")
-            return asdict(known)
+        folder = Path(config.trainer.cache_dir).expanduser() if config.trainer.cache_dir else None
+        remembered = Remembered(folder, _key(config, trunk, device, batch, trains, paces))
+        if (known := remembered.read()) in (asdict(pace) for pace in paces):
+            if told and (worthy or known != asdict(paces[0])):
+                say(console(), "pace", f"{Pace(**known)}: the fastest when this was timed here before")
+            return dict(known)
+        if not worthy:
+            return asdict(paces[0])
         seconds = timed(paces, steps(device), device)
         pace = chosen(seconds, paces[0])
         if told:
-            remembered.write(pace, seconds)
+            remembered.write(asdict(pace), seconds_a_step={str(way): round(s, 6) for way, s in seconds.items()})
             say(console(), "pace", _told(pace, paces[0], seconds, "inference" if trains is None else "training"))
         return asdict(pace)
 

@@ -97,13 +97,12 @@ def solve_head(
     work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool, survey: Survey | None = None
 ) -> Logits:
     """Read features from the bank and solve the head on them; test features come after the head is settled."""
-    trainer, features = work.trainer(), work.config.features
+    features = work.config.features
     assert isinstance(features, BankFeatures)
-    images = work.images(trainer)
-    show_progress(work, trainer)
+    images = work.images(work.trainer())
     certificate.enter(phase.index, phase.name, 0)
     with work.clock.phase("features"):
-        reading = Reading(work, network, images, trainer, survey)
+        reading = Reading(work, network, images, survey)
         learned, val = reading.read("train", features.views), reading.read("val")
     with work.clock.phase("fit"):
         weights = images.class_weights(solving=True)

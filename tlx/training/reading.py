@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import pytorch_lightning as pl
 
 from tlx.config.groups import BankFeatures
 from tlx.data.module import ImageModule
@@ -28,7 +27,6 @@ class Reading:
     work: Work
     network: Network
     images: ImageModule
-    trainer: pl.Trainer
     survey: Survey | None = None
     reader: Reader = field(init=False)
     deep: Reader | None = field(init=False, default=None)  # at every depth
@@ -37,14 +35,14 @@ class Reading:
     def __post_init__(self) -> None:
         config, banks = self.work.config, self.work.banks
         assert isinstance(config.features, BankFeatures)
-        self.reader = banks.reader(self.network, self.images, self.trainer)
+        self.reader = banks.reader(self.network, self.images)
         everywhere = config.features.depths == "all"
         if self.survey is None and not everywhere:
             return
-        known = self.survey.opened if self.survey else opened(config)
+        known = self.survey.opened if self.survey else opened(config, banks)
         self.columns = known.columns(self.network)
         if everywhere:
-            self.deep = banks.reader(known.depths, self.images, self.trainer)
+            self.deep = banks.reader(known.depths, self.images)
         elif self.columns is not None and self.survey and self.survey.source.train is self.work.source.train:
             self.reader.adopt("train", 0, self.survey.features[:, self.columns])
 

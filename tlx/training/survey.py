@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from tlx.config.groups import AllCut, AutoCut, BankFeatures, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
-from tlx.data.source import Source
+from tlx.data.source import Source, fingerprint
 from tlx.data.splits import sample
 from tlx.errors import InputError
 from tlx.features.profile import Place, Profile, cut_of, index_of, places, probe_depths
 from tlx.learner.plan import plan
-from tlx.learner.progress import ProgressBar
-from tlx.network.cost import multiply_adds
+from tlx.network.backbone import Preprocessing
+from tlx.network.cost import by_point, multiply_adds
 from tlx.network.cut import Point
 from tlx.network.depths import Depths
 from tlx.network.network import Network
@@ -28,7 +32,9 @@ from tlx.results import profile as shown
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
 from tlx.results.decisions import Decisions
+from tlx.results.result import versions
 from tlx.training.banks import Banks
+from tlx.training.remembered import Remembered
 from tlx.training.work import Work, head_alone, image_module
 
 log = logging.getLogger("tlx")
@@ -110,11 +116,12 @@ def settle_cut(
     return replace(config, cut=cut_of(place)), surveys[0] if surveys else None
 
 
-def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, Survey | None]:
+def side_profile(work: Work, network: Network, weights: Path | None) -> tuple[dict[str, Any] | None, Survey | None]:
     """Return a run's depth profile as plain data: the one that its cut was chosen by, or one beside a frozen case.
 
-    None where there is nothing to compare, or nobody asked. Nothing else of the run depends on it. Returns what was
-    looked at as well, where that was now.
+    None where there is nothing to compare, or nobody asked. Nothing else of the run depends on it. One that was made
+    before, of the same images, backbone and ``weights`` (a file; None: random ones), is remembered beside the bank.
+    Returns what was looked at as well, where that was now.
     """
     if "profile" in work.decisions.taken:
         return work.decisions.taken["profile"], None
@@ -125,8 +132,17 @@ def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, S
         return None, None
     trainer = work.trainer()
     surveys: list[Survey] = []
+    remembered = Remembered(work.banks.root, _question(work, network, weights))
 
     def find() -> dict[str, Any] | None:
+        if known := trainer.strategy.broadcast(remembered.read()):  # all processes look, or none
+            return Profile.read(known).plain()
+        profile = anew()
+        if profile is not None and trainer.is_global_zero:
+            remembered.write(profile)
+        return profile
+
+    def anew() -> dict[str, Any] | None:
         try:
             surveys.append(look(config, work.source, AutoCut(), trainer, work.clock, work.banks))
             profile = _compared(surveys[0], work, network, trainer)
@@ -138,6 +154,23 @@ def side_profile(work: Work, network: Network) -> tuple[dict[str, Any] | None, S
     return work.decisions.take("profile", find), surveys[0] if surveys else None
 
 
+def _question(work: Work, network: Network, weights: Path | None) -> dict[str, Any]:
+    """Say what a profile beside a frozen case depends on."""
+    config = work.config
+    return {
+        "of": "depth profile",
+        "settings": asdict(AutoCut()),
+        "backbone": asdict(config.backbone),
+        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights else config.seed,
+        "image_size": config.data.image_size,
+        "images": fingerprint(work.source.train),
+        "cut": [asdict(network.trunk.point), network.trunk.width, network.head.pool.kind],
+        "pace": work.decisions.taken.get("pace/features"),
+        "seed": config.seed,
+        "versions": versions(),
+    }
+
+
 def look(config: TrainConfig, source: Source, auto: AutoCut, trainer: pl.Trainer, clock: Clock, banks: Banks) -> Survey:
     """Read training images, at most ``auto.images`` of them, at every depth that the weights reach, in one pass.
 
@@ -145,23 +178,41 @@ def look(config: TrainConfig, source: Source, auto: AutoCut, trainer: pl.Trainer
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
     with clock.phase("profile"):
-        depths, costs, preprocessing = open_depths(config.backbone, _start(config), config.seed, config.data.image_size)
+        depths, costs, preprocessing = _opened(config, banks)
         chosen = replace(source, train=sample(source.train, auto.images, config.seed))
-        if config.callbacks.progress:
-            trainer.callbacks.append(ProgressBar(console()))  # type: ignore[attr-defined]
-        reader = banks.reader(depths, image_module(config, chosen, preprocessing, trainer), trainer)
+        reader = banks.reader(depths, image_module(config, chosen, preprocessing, trainer))
         features = np.asarray(reader.bank("train").features)
     return Survey(Opened(depths, places(depths.points, depths.widths, costs, features)), features, chosen)
 
 
-def opened(config: TrainConfig) -> Opened:
+def opened(config: TrainConfig, banks: Banks) -> Opened:
     """Open a backbone at every depth that its weights reach.
 
     Raises:
         InputError: It announces no depths; whatever is wrong with it or its weights.
     """
-    depths, costs, _ = open_depths(config.backbone, _start(config), config.seed, config.data.image_size)
+    depths, costs, _ = _opened(config, banks)
     return Opened(depths, places(depths.points, depths.widths, costs, torch.cat(depths.look(), 1).numpy()))
+
+
+def _opened(config: TrainConfig, banks: Banks) -> tuple[Depths, list[tuple[int, int]], Preprocessing]:
+    """Open a backbone at every depth; what it costs to get there is a second's work, and remembered."""
+
+    def costs_of(model: nn.Module, points: Sequence[Point], size: int) -> list[tuple[int, int]]:
+        question = {
+            "of": "costs",
+            "backbone": asdict(config.backbone),
+            "image_size": size,
+            "points": [asdict(point) for point in points],
+            "versions": versions(),
+        }
+        remembered = Remembered(banks.root, question)
+        if (known := remembered.read()) is None:
+            known = by_point(model, points, size)
+            remembered.write(known)
+        return [(parameters, cost) for parameters, cost in known]
+
+    return open_depths(config.backbone, _start(config), config.seed, config.data.image_size, costs_of)
 
 
 def _compared(survey: Survey, work: Work, network: Network, trainer: pl.Trainer) -> Profile:
@@ -175,7 +226,7 @@ def _compared(survey: Survey, work: Work, network: Network, trainer: pl.Trainer)
                 features = np.hstack(columns)  # all depths at once: they are known already
             else:
                 images = image_module(work.config, survey.source, work.preprocessing, trainer)
-                features = np.asarray(work.banks.reader(network, images, trainer).bank("train").features)
+                features = np.asarray(work.banks.reader(network, images).bank("train").features)
         return _probed(survey, AutoCut(), work.config.seed, own, features)
 
 

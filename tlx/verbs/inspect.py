@@ -48,9 +48,9 @@ def inspect(config: TrainConfig) -> None:
     out = console()
     source = _opened(config)
     trainer = make_trainer(config.trainer)
-    config, _ = settle_cut(
-        config, source, trainer, Decisions(None), Clock(time.monotonic(), 0.0), Banks(config.features)
-    )
+    decisions = Decisions(None)
+    banks = Banks(config, decisions)
+    config, _ = settle_cut(config, source, trainer, decisions, Clock(time.monotonic(), 0.0), banks)
     network, preprocessing, surgery = assemble(config, source)
     announce(config, source, network, surgery, data_table.show)
     whole = create(config.backbone, config.data.image_size).model

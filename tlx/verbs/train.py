@@ -54,7 +54,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
         asked = config
-        banks = Banks(config.features)
+        banks = Banks(config, decisions)
         config, survey = settle_cut(config, source, trainer, decisions, clock, banks)
         network, preprocessing, surgery = assemble(config, source)
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming, banks)
@@ -63,7 +63,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         folder.began = True
 
         started, raced = combined(hashed(network.trunk.state_dict())), None
-        profile, aside = side_profile(work, network)
+        profile, aside = side_profile(work, network, surgery.weights)
         survey = survey or aside
         if isinstance(config.init, RaceInit):
             network, surgery, outcome, raced = race(work, config.init)

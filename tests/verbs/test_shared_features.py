@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import TINY, Answer, runs_of
 from tlx.features.bank import Reader
 from tlx.storage import read_tensors
+from tlx.training import survey
 
 Command = Callable[..., Answer]
 SMALL = ("case=small_similar", *TINY, "data.per_class=6", "callbacks.progress=false")
@@ -57,6 +58,35 @@ def test_the_second_run_passes_no_image_and_gives_the_same(
     assert two["bank"]["bytes"] == one["bank"]["bytes"] > 0
     assert f"0 rows of features known, {one['bank']['computed']:,} computed" in first.out
     assert "0 computed" in second.out
+
+
+def test_a_profile_is_made_once_for_the_same_images(
+    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    real = survey.look
+
+    def look(*args: Any) -> Any:
+        made.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(survey, "look", look)
+    words = (*SMALL, "backbone=timm", "backbone.name=test_resnet")
+    for changes, count in (
+        ((), 1),
+        ((), 1),
+        (("solver.strengths=[0.1]",), 1),  # the head is no part of it
+        (("data.per_class=7",), 2),
+        (("head.pool=max",), 3),
+        (("cut=stage", "cut.stage=1"), 4),
+        (("backbone.image_size=40",), 5),
+        (("seed=1",), 6),
+        (("features.dir=null",), 7),
+    ):
+        assert tlx(*words, *changes).code == 0
+        assert len(made) == count, changes
+    first, second = (result_of(run)["profile"] for run in runs_of(tmp_path)[:2])
+    assert first == second
 
 
 def test_without_a_folder_nothing_is_kept(tlx: Command, tmp_path: Path, passed: list[tuple[str, int]]) -> None:
