@@ -98,7 +98,7 @@ def compared(name: str, layers: Layers, stage: int, images: ImageModule, rounds:
 
     def bare() -> np.ndarray:
         with torch.inference_mode():
-            batches = images.loader_of("train", keys, drawn=False)
+            batches = images.loader_of("train", keys, False, BATCH)
             return torch.cat(
                 [layers(model, stage, b["image"].contiguous(memory_format=layout)) for b in batches]
             ).numpy()

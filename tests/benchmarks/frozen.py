@@ -2,10 +2,11 @@
 
 Run: python -m tests.benchmarks.frozen IMAGES WEIGHTS [ROUNDS [EPOCHS]], IMAGES a folder with train/ and val/
 (hymenoptera, the PyTorch tutorial's photographs of ants and bees), WEIGHTS a file of mobilenetv1_100 up to blocks.4.0.
-Prints Markdown: medians over the rounds (five), and medians of the ratios within a round, in which every side runs once, in
-turn, each as a process of its own from its start to its end, from the system's own cache of files. The yardsticks are
-those of bare.py. The loop's 25 epochs are timed by EPOCHS (two, the first, in which workers and caches start, counts as
-well); give 25 to run them all. tlx's profile of depths is switched off where the yardstick has none, and timed apart.
+Prints Markdown: medians over the rounds (five), and medians of the ratios within a round, in which every side runs
+once, in turn, each as a process of its own from its start to its end, from the system's own cache of files. The
+yardsticks are those of bare.py. The loop's 25 epochs are timed by EPOCHS (two: the first, in which workers start, and
+one for each of the others); give 25 to run them all. tlx's depth profile is off where the yardstick has none, and timed
+apart.
 """
 
 from __future__ import annotations

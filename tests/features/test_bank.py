@@ -318,3 +318,28 @@ def test_one_bank_is_read_by_runs_of_other_sizes(tmp_path: Path) -> None:
     assert Spy.passed == 0
     whole = features(reader(net, module(train=images), tmp_path).bank("train"))
     assert np.array_equal(features(bank), whole[[7, 2, 5]])
+
+
+def test_batches_become_smaller_until_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filling, "WAITING", 1)
+    monkeypatch.setattr(filling, "SHARD_BYTES", 1)
+    sizes: list[int] = []
+
+    class Small(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            if len(x) > 3:
+                raise torch.OutOfMemoryError("out of memory")
+            y: torch.Tensor = self.inner(x)
+            return y
+
+    expected = features(reader(network(), module()).bank("train"))
+    net = network()
+    net.trunk.model = Small(net.trunk.model)
+    rows = features(reader(net, module(11), tmp_path).bank("train"))
+    np.testing.assert_allclose(rows, expected, atol=1e-6, rtol=1e-5)
+    assert sizes[1:] == [11, 5, 2, 2, 2, 2, 2, 1]  # the first is the fixed image

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,40 @@ def test_a_bank_that_cannot_be_written_is_told_and_costs_nothing_else(tlx: Comma
     assert answer.code == 0, answer.err
     assert "features stay in memory" in answer.out
     assert outcome(result_of(tmp_path / "one")) == outcome(result_of(tmp_path / "two"))
+
+
+ONE_BATCH_A_SHARD = """
+import sys
+from tlx.__main__ import main
+from tlx.features import filling
+filling.WAITING = filling.SHARD_BYTES = 1
+main()
+"""
+
+
+def test_a_killed_pass_loses_one_shard_at_most(tlx: Command, tmp_path: Path) -> None:
+    words = (*SMALL, "data.batch_size=4", "features.profile_up_to=0", "features.dir=bank")
+    process = subprocess.Popen(
+        [sys.executable, "-c", ONE_BATCH_A_SHARD, *words], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("bank/*/*.safetensors"))) < 60:
+            assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    written = len(list(tmp_path.glob("bank/*/*.safetensors"))) - 1  # one holds what the trunk makes of a fixed image
+    answer = tlx(*words, "hydra.run.dir=again")
+    assert answer.code == 0, answer.err
+    again = result_of(tmp_path / "again")
+    assert again["bank"]["found"] >= 4 * (written - 1)  # the last of a split is smaller
+    assert again["bank"]["computed"] > 0
+    assert again["bank"]["damaged"] == 0
+    assert tlx(*words, "features.dir=other", "hydra.run.dir=fresh").code == 0
+    assert outcome(again) == outcome(result_of(tmp_path / "fresh"))
 
 
 def test_one_pass_serves_every_cut(tlx: Command, tmp_path: Path, passed: list[tuple[str, int]]) -> None:

@@ -117,10 +117,10 @@ class ImageModule(pl.LightningDataModule):
         """Return a loader over a split in its own order, prepared as for testing, shared out over processes."""
         return self._plain(self.source.split(split))
 
-    def loader_of(self, split: str, keys: Sequence[Key], drawn: bool) -> DataLoader[Any]:
+    def loader_of(self, split: str, keys: Sequence[Key], drawn: bool, batch_size: int) -> DataLoader[Any]:
         """Return a loader over (view, index) pairs, for this process alone: drawn views, or images as for testing."""
         views = Views(self.source.split(split), self.prepare, self.draw if drawn else None)
-        return self._loader(views, sampler=keys, batch_size=max(1, self.batch_size // self.place[1]))
+        return self._loader(views, sampler=keys, batch_size=batch_size)
 
     def _plain(self, images: Images) -> DataLoader[Any]:
         rank, world = self.place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,11 @@ from tlx.network.inference import Embedder
 from tlx.network.network import Network
 from tlx.network.trace import evaluating
 
+log = logging.getLogger("tlx")
+
 CANARY = np.zeros((1, ID_BYTES), np.uint8)  # the address of what a trunk makes of a fixed random image
 CLOSE = 1e-3  # how far that may lie apart, of its root mean square: threads and machines round differently
+LARGE = 256  # images a batch on a GPU, and half as many until its memory takes them
 NAMESAKES = 16  # trunks of one address that nevertheless compute differently
 
 
@@ -56,6 +60,7 @@ class Reader:
         self.found = self.computed = self.adopted = 0  # rows
         self._read: dict[tuple[str, int], Bank] = {}
         device = trainer.strategy.root_device.type
+        self.batch_size = max(1, images.batch_size // trainer.world_size, LARGE if device == "cuda" else 1)
         self.made_of = ingredients(network, images.prepare, str(trainer.precision), device)
         self.store = _opened(network, self.made_of, root)
 
@@ -97,9 +102,24 @@ class Reader:
         self.adopted += len(missing)
 
     def _compute(self, split: str, wanted: np.ndarray, missing: np.ndarray, drawn: bool) -> None:
+        trainer, mine = self.trainer, missing[self.trainer.global_rank :: self.trainer.world_size]
+        while True:
+            try:
+                self._pass(split, wanted, mine, drawn)
+                break
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1 or trainer.world_size > 1:
+                    raise
+                self.batch_size //= 2
+                log.info("the device's memory is too small: batches of %s", self.batch_size)
+                mine = mine[self.store.missing(wanted[mine])]
+        if trainer.world_size > 1:
+            self._together(wanted[missing])
+
+    def _pass(self, split: str, wanted: np.ndarray, mine: np.ndarray, drawn: bool) -> None:
         trainer, count = self.trainer, len(self.images.source.split(split).labels)
-        mine = missing[trainer.global_rank :: trainer.world_size]
-        loader = self.images.loader_of(split, [divmod(int(index), count) for index in mine], drawn)
+        keys = [divmod(int(index), count) for index in mine]
+        loader = self.images.loader_of(split, keys, drawn, self.batch_size)
         filling = Filling(self.store, wanted[mine])
         trainer.callbacks.append(filling)  # type: ignore[attr-defined]
         try:
@@ -110,8 +130,6 @@ class Reader:
         if filling.bad is not None:
             name = self.images.source.split(split).name(int(mine[filling.bad]) % count)
             raise NumericalError(f"the features of {name} are not finite", "set trainer.precision=32")
-        if trainer.world_size > 1:
-            self._together(wanted[missing])
 
     def _together(self, wanted: np.ndarray) -> None:
         """See what the other processes have computed."""
