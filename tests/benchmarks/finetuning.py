@@ -5,7 +5,7 @@ mobilenetv3_small_100. Prints Markdown. The large, similar case (everything trai
 weights, AdamW, clipped gradients. Images come as finished tensors from memory, by the same loader on every side, so
 that the loops are compared and not the decoding. A round times eight steps of each side, one side after another in one
 process; the ratios are medians over the rounds of the ratio within a round, which what else the machine does
-disturbs least.
+disturbs least. With OMP_NUM_THREADS=1 the processor's time counts instead of the clock's, which nothing else disturbs.
 
 - tlx: the learner and a run's own callbacks through the Lightning trainer, at the pace that a trial chose just before.
 - the same by hand: a loop of torch with the same precision, memory format and fused optimizer.
@@ -53,6 +53,7 @@ from tlx.training.pace import open_paces
 
 SIZE, BATCH, CLASSES, STEPS = 128, 32, 10, 8
 CPU = torch.device("cpu")
+now = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 PLAIN = Pace("32", "contiguous")
 MODELS = ("resnet18", "mobilenetv3_small_100")
 DEEP = ("resnet18", "vit_tiny_patch16_224")  # frozen at several depths
@@ -82,7 +83,7 @@ class Marks(pl.Callback):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Note the time."""
-        self.ends.append(time.perf_counter())
+        self.ends.append(now())
 
 
 class Images(pl.LightningDataModule):
@@ -130,14 +131,14 @@ def by_hand(name: str, pace: Pace, fused: bool | None) -> Callable[[], float]:
         started = 0.0
         for index, batch in enumerate(loader(STEPS + 1)):
             if index == 1:
-                started = time.perf_counter()
+                started = now()
             with precise():
                 loss = F.cross_entropy(net(batch["image"].contiguous(memory_format=order)), batch["label"])
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
-        return (time.perf_counter() - started) / STEPS
+        return (now() - started) / STEPS
 
     return timed_round
 

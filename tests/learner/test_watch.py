@@ -48,6 +48,18 @@ def test_without_a_bad_step_looking_is_silent() -> None:
     seen.look()
 
 
+def test_a_bad_step_of_another_process_ends_this_one_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the first process would go on to save what the other's gradients have made of the weights."""
+    seen = LossWatch(every=9)
+    seen.see(torch.tensor(1.0), 0, 2)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, _: tensor)
+    seen.look()
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, _: tensor.fill_(2.0))
+    with pytest.raises(NumericalError, match="the loss is nan in epoch 0, batch 2"):
+        seen.look()
+
+
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look as on another device: not in every step."""

@@ -21,7 +21,7 @@ class LossWatch:
     def __init__(self, every: int | None = None) -> None:
         self.every = every  # None: as above
         self.epoch, self.seen = 0, 0
-        self._first: torch.Tensor | None = None  # (batch, loss) of the first bad step since the last look; batch -1
+        self._first: torch.Tensor | None = None  # (batch, loss) of the first bad step; before, batch -1
 
     def see(self, loss: torch.Tensor, epoch: int, batch: int) -> None:
         """Take in the loss of a step.
@@ -44,10 +44,15 @@ class LossWatch:
             self.look()
 
     def look(self) -> None:
-        """Raise a NumericalError where a loss since the last look was not finite."""
+        """Raise a NumericalError where a loss was not finite, in any process: all of them look at the same moments."""
         if self._first is None:
             return
         batch, loss = self._first.tolist()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            anywhere = self._first[:1].clone()
+            torch.distributed.all_reduce(anywhere, torch.distributed.ReduceOp.MAX)
+            if batch < 0:
+                batch, loss = float(anywhere), math.nan
         if batch >= 0:
             raise _error(loss, self.epoch, int(batch))
 
