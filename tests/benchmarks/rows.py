@@ -8,14 +8,16 @@ its imports take included), and accuracy on 10,000 rows drawn alike. By default 
 
 from __future__ import annotations
 
-import os
+import mmap
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from tlx.features.rows import Rows
+from tlx.features.shard import ID_BYTES, Shard
 
 WIDTH, CLASSES, BLOCK = 1024, 10, 10_000
 SOLVERS, COUNTS = ("lbfgs", "ridge", "ncm"), (10_000, 100_000, 1_000_000)
@@ -24,14 +26,14 @@ SOLVE = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from tests.benchmarks.rows import OnDisk
+from tests.benchmarks.rows import mapped
 from tlx.config.groups import LbfgsSolver, NcmSolver, RidgeSolver
 from tlx.features.bank import Bank
 from tlx.features.chunks import classify
 from tlx.features.solver import solve
 
 folder, config = Path(sys.argv[1]), {k.kind: k for k in (LbfgsSolver, NcmSolver, RidgeSolver)}[sys.argv[2]]()
-banks = {s: Bank(OnDisk(folder / f"{s}.f32"), np.load(folder / f"{s}.npy")) for s in ("train", "val", "test")}
+banks = {s: Bank(mapped(folder / f"{s}.f32"), np.load(folder / f"{s}.npy")) for s in ("train", "val", "test")}
 started = time.perf_counter()
 solution = solve(banks["train"], banks["val"], 10, config)
 seconds = time.perf_counter() - started
@@ -46,23 +48,13 @@ print(f"| {sys.argv[2]} | {count:,} | {seconds:.1f} | {peak:,.0f} MB | {accuracy
 """
 
 
-class OnDisk:
-    """Rows of a file, read when asked for and kept by nobody."""
-
-    def __init__(self, path: Path) -> None:
-        self.file = os.open(path, os.O_RDONLY)
-        self.shape = (os.fstat(self.file).st_size // (4 * WIDTH), WIDTH)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        if isinstance(rows, slice):
-            start, stop, _ = rows.indices(len(self))
-            found = np.empty((stop - start, WIDTH), np.float32)
-            os.preadv(self.file, [found], start * WIDTH * 4)
-            return found
-        return np.concatenate([self[row : row + 1] for row in rows.tolist()])
+def mapped(path: Path) -> Rows:
+    """Return the rows of a file as those of a bank."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    rows = np.frombuffer(content, np.float32).reshape(-1, WIDTH)
+    shard = Shard(np.zeros((len(rows), ID_BYTES), np.uint8), rows, mapped=content)
+    return Rows([shard], np.zeros(len(rows), np.int64), np.arange(len(rows)), WIDTH)
 
 
 def draw(folder: Path, split: str, count: int) -> None:

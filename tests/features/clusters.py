@@ -40,7 +40,7 @@ def logits_of(solution: Solution, features: np.ndarray, classes: int) -> torch.T
 
 
 class Rows:
-    """Rows that can be read by slices and index arrays, and not as a whole; counts what was read at once."""
+    """Rows that can be read by slices alone; counts what was read at once."""
 
     def __init__(self, features: np.ndarray) -> None:
         self.hidden = features
@@ -51,7 +51,7 @@ class Rows:
         return len(self.hidden)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        assert isinstance(rows, slice | np.ndarray)
+        assert isinstance(rows, slice)
         found = self.hidden[rows]
         self.most = max(self.most, len(found))
         return found.copy()

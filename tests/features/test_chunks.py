@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.features.clusters import Rows
-from tlx.features.chunks import chunks, classify, scale_of
+from tlx.features.chunks import chunks, classify, gather, scale_of
 
 
 def drawn(count: int = 1000, width: int = 5) -> np.ndarray:
@@ -45,6 +45,16 @@ def test_chunks_are_the_rows_in_order() -> None:
     assert np.array_equal(np.concatenate([part for _, part in parts]), features)
     assert all(np.array_equal(features[where], part) for where, part in parts)
     assert rows.most == 2**21 // 5
+
+
+def test_some_rows_are_gathered_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlx.features.chunks.CHUNK", 5)
+    features, part = drawn(), np.unique(np.random.default_rng(2).integers(0, 1000, 200))
+    rows = Rows(features)
+    assert np.array_equal(gather(rows, part), features[part])
+    assert rows.most == 256
+    assert np.array_equal(gather(rows, np.arange(1000)), features)
+    assert gather(rows, np.arange(0)).shape == (0, 5)
 
 
 def test_logits_are_those_of_a_layer() -> None:

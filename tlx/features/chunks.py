@@ -14,7 +14,7 @@ FLAT = 1e-6  # of the largest deviation; a feature that varies less says nothing
 
 
 class Features(Protocol):
-    """Rows of numbers (N, D), in memory or on disk: an array, or what reads like one by slices and index arrays."""
+    """Rows of numbers (N, D), in memory or on disk: an array, or what reads like one by slices."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,6 +51,18 @@ def chunks(features: Features) -> Iterator[tuple[slice, np.ndarray]]:
     for start in range(0, len(features), step):
         where = slice(start, min(start + step, len(features)))
         yield where, np.asarray(features[where], dtype=np.float32)
+
+
+def gather(features: Features, part: np.ndarray) -> np.ndarray:
+    """Return some rows (n, D), by ascending indices (n,), in one pass.
+
+    Asked for one by one, rows of a mapped file would bring their neighbours into memory, sixteen times as much.
+    """
+    found = np.empty((len(part), features.shape[1]), np.float32)
+    for where, rows in chunks(features):
+        first, last = np.searchsorted(part, (where.start, where.stop))
+        found[first:last] = rows[part[first:last] - where.start]
+    return found
 
 
 def scale_of(features: Features) -> Scale:

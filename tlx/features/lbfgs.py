@@ -11,7 +11,7 @@ import torch
 
 from tlx.config.groups import LbfgsSolver
 from tlx.features.bank import Bank
-from tlx.features.chunks import classify, scale_of
+from tlx.features.chunks import classify, gather, scale_of
 from tlx.features.judge import among_all, best_of, judged, risen
 from tlx.features.logistic import Loss, Walk, block_of, streamed
 from tlx.features.solution import LinearSolution, Row
@@ -53,7 +53,7 @@ def solve_lbfgs(
     targets, classes = torch.from_numpy(labels), len(present)
     counts = torch.ones(len(targets)) if class_weights is None else class_weights[train.labels]
     scale, part = scale_of(train.features), _part(train.features.shape, labels)
-    span, inputs = span_of(torch.from_numpy(scale.standardise(train.features[part])))
+    span, inputs = span_of(torch.from_numpy(scale.standardise(gather(train.features, part))))
     block = block_of(inputs, targets[part], counts[part] / len(inputs), classes)
     walk = Walk(Loss(lambda: [block], classes), span.moments)
 
@@ -77,12 +77,12 @@ def solve_lbfgs(
     return LinearSolution(best.weight, best.bias, float(best.row["strength"]), tuple(rows))
 
 
-def _part(shape: tuple[int, ...], labels: np.ndarray) -> slice | np.ndarray:
-    """Choose the rows of the path: all of them, or a random part in which no class is missing."""
+def _part(shape: tuple[int, ...], labels: np.ndarray) -> np.ndarray:
+    """Choose the rows of the path, by index: all of them, or a random part in which no class is missing."""
     count, width = shape
     most = max(WHOLE // width, 2 * width)
     if count <= most:
-        return slice(None)
+        return np.arange(count)
     order = np.random.default_rng(seed_for(0, "part")).permutation(count)
     grouped = order[np.argsort(labels[order], kind="stable")]
     first = np.concatenate([[0], np.cumsum(np.bincount(labels))[:-1]])
