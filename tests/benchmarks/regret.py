@@ -36,6 +36,7 @@ from tlx.network.backbone import Preprocessing
 from tlx.network.cut import resolve
 from tlx.network.depths import Depths
 from tlx.network.inference import Embedder, predict
+from tlx.network.network import Network
 from tlx.network.reach import open_depths
 from tlx.results.log import logged
 from tlx.results.result import data_name
@@ -59,16 +60,18 @@ def config_of(overrides: list[str]) -> TrainConfig:
     return check(plain, TrainConfig)  # type: ignore[arg-type]
 
 
-def read(depths: Depths, seen: Preprocessing, images: Images, workers: int | None) -> np.ndarray:
-    """Compute the features of all depths, side by side."""
+def read(depths: Depths | Network, seen: Preprocessing, images: Images, workers: int | None) -> np.ndarray:
+    """Compute the features of all depths, side by side, or those of a network."""
     source = Source(("a", "b"), images, images, images, in_memory=not isinstance(images, FileImages))
     module = ImageModule(source, Prepare(**asdict(seen)), NoAugment(), 64, workers, "none", 0)
     return predict(make_trainer(Trainer(accelerator="cpu")), Embedder(depths), module.plain_loader("train")).numpy()
 
 
-def banks(config: TrainConfig, depths: Depths, seen: Preprocessing) -> list[dict[str, Bank]]:
+def banks(
+    config: TrainConfig, depths: Depths | Network, seen: Preprocessing, seeds: range = SEEDS
+) -> list[dict[str, Bank]]:
     """Read every seed's splits, an image file once however many seeds have it."""
-    sources = [open_source(config.data, seed) for seed in SEEDS]
+    sources = [open_source(config.data, seed) for seed in seeds]
     if not isinstance(sources[0].train, FileImages):
         splits = [{s: x.split(s) for s in ("train", "val")} | {"test": sample(x.test, MOST_TESTS, 0)} for x in sources]
         return [

@@ -15,10 +15,13 @@ __all__ = [
     "ConstantSchedule",
     "CosineSchedule",
     "EarlyStopping",
+    "KnnSolver",
     "LbfgsSolver",
     "Logger",
+    "NcmSolver",
     "NoFeatures",
     "Regularizer",
+    "RidgeSolver",
     "Trainer",
 ]
 
@@ -61,8 +64,60 @@ class LbfgsSolver:
     """
 
     kind: str = "lbfgs"
-    strengths: list[float] = numbers(1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
-    max_iterations: int = number(500, low=1)
+    strengths: list[float] = numbers(1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001, low=1e-9, least=1)
+    max_iterations: int = number(500, low=1)  # a strength
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return f"{self.kind}, L2 on validation"
+
+
+@dataclass
+class RidgeSolver:
+    """Least squares on one-hot targets, in closed form; the L2 strength is chosen on validation data.
+
+    ``strengths`` are lambdas of ``mean squared error + lambda * |W|^2`` on standardised features.
+    """
+
+    kind: str = "ridge"
+    strengths: list[float] = numbers(100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001, low=1e-9, least=1)
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return f"{self.kind}, L2 on validation"
+
+
+@dataclass
+class NcmSolver:
+    """The class whose mean is nearest, on standardised features."""
+
+    kind: str = "ncm"
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return f"{self.kind}, nothing to choose"
+
+
+@dataclass
+class KnnSolver:
+    """Votes of the k most similar training images, each counting ``exp(cosine / temperature)``.
+
+    k is chosen out of ``neighbours`` on validation data. The model keeps the features of every training image:
+    ``most_gigabytes`` of them at most.
+    """
+
+    kind: str = "knn"
+    neighbours: list[int] = numbers(1, 5, 10, 20, 50, 100, 200, low=1, least=1)
+    temperature: float = number(0.07, above=0)
+    most_gigabytes: float = number(1.0, above=0)
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return f"{self.kind}, k on validation"
 
 
 @dataclass

@@ -26,6 +26,7 @@ Freeze = (
     | g.LoraFreeze
 )
 Features = g.BankFeatures | g.NoFeatures
+Solver = g.LbfgsSolver | g.RidgeSolver | g.NcmSolver | g.KnnSolver
 OwnData = g.FolderData | g.TableData | g.ShardsData | g.HubData | g.TorchvisionData
 AnyData = OwnData | g.DigitsData | g.LettersData | g.PatchesData
 Augment = g.NoAugment | g.LightAugment | g.StandardAugment | g.StrongAugment
@@ -43,7 +44,7 @@ class TrainConfig:
     freeze: Freeze
     head: Head
     features: Features
-    solver: g.LbfgsSolver
+    solver: Solver
     data: AnyData
     augment: Augment
     optimizer: Optimizer

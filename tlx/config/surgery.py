@@ -18,6 +18,7 @@ __all__ = [
     "LayerCut",
     "LinearHead",
     "MlpHead",
+    "NeighboursHead",
     "PretrainedInit",
     "RaceInit",
     "ScratchInit",
@@ -204,3 +205,15 @@ class CosineHead:
     kind: str = "cosine"
     pool: str = pool()
     temperature: float = number(16.0, above=0, high=1000)  # the factor at the start
+
+
+@dataclass
+class NeighboursHead:
+    """Pooling, and votes of stored features. Nobody asks for it: ``solver=knn`` puts it in a linear head's place."""
+
+    kind: str = "neighbours"
+    pool: str = pool()
+    k: int = number(REQUIRED, low=1)
+    temperature: float = number(REQUIRED, above=0)
+    sharpness: float = number(REQUIRED, above=0)  # what the logarithms of the shares of the votes are multiplied by
+    rows: int = number(REQUIRED, low=1)  # how many features are stored

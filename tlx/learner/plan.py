@@ -74,6 +74,8 @@ def segments(network: Network, phase: Phase) -> Iterator[Segment]:
 def awake(network: Network, phase: Phase, trained: frozenset[str] | None = None) -> str:
     """Say in words what trains in a phase, or in that stretch of it in which ``trained`` does."""
     anatomy = network.anatomy
+    if network.head.kind == "neighbours":
+        return f"{network.head.words}, which nothing trains"
     new = "the new layer" if network.head.solvable else "the new head"
     if isinstance(network.freeze, SurgicalFreeze) and freeze.undecided(network.freeze, anatomy, phase.index):
         return f"{new} and {network.freeze.stages} of {len(anatomy.stages)} stages, which the probe recommends"

@@ -58,7 +58,7 @@ def trained(policy: Freeze, anatomy: Anatomy, epoch: int, phase: int = 0) -> fro
     """
     head = isinstance(policy, PatternFreeze) and not policy.head
     chosen = frozenset(() if head else anatomy.head) | _of_trunk(policy, anatomy, epoch, phase)
-    if not chosen:
+    if not chosen and anatomy.head:  # a head of stored neighbours has nothing to train
         raise InputError(f"freeze={policy.kind} leaves 0 trainable parameters in epoch {epoch}", "choose freeze=trunk")
     return chosen
 
@@ -131,7 +131,8 @@ def sleeping(module: nn.Module, trained_names: frozenset[str], prefix: str = "")
 
 def asleep(network: nn.Module, trunk: nn.Module, policy: Freeze, trained_names: frozenset[str]) -> list[nn.Module]:
     """Find the modules that stay in eval mode: those that sleep, and BatchNorms whose statistics are to stay."""
-    found = sleeping(network, trained_names)
+    # Child by child: where nothing trains, the whole network would be one of its own parts.
+    found = [m for name, child in network.named_children() for m in sleeping(child, trained_names, f"{name}.")]
     if getattr(policy, "batch_statistics", None) == "frozen":
         found += [m for m in trunk.modules() if getattr(m, "running_mean", None) is not None]
     return found

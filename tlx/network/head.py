@@ -9,13 +9,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tlx.config.groups import CosineHead, LinearHead, MlpHead
+from tlx.config.groups import CosineHead, LinearHead, MlpHead, NeighboursHead
 from tlx.errors import InputError
+from tlx.network.neighbours import Neighbours
 from tlx.network.pool import Pool
 from tlx.randomness import seed_for
 
-HeadConfig = LinearHead | MlpHead | CosineHead
-HEADS: dict[str, type[HeadConfig]] = {kind.kind: kind for kind in (LinearHead, MlpHead, CosineHead)}
+HeadConfig = LinearHead | MlpHead | CosineHead | NeighboursHead
+HEADS: dict[str, type[HeadConfig]] = {kind.kind: kind for kind in (LinearHead, MlpHead, CosineHead, NeighboursHead)}
 
 
 class Cosine(nn.Module):
@@ -45,6 +46,7 @@ class Head(nn.Module):
     mlp: hidden layers, each fully connected, normalised (LayerNorm, BatchNorm or nothing), GELU and dropout; then a
     layer as in linear. Hidden weights start from normal(0, sqrt(2 / fan-in)) (He et al., 2015), biases from zero.
     cosine: see Cosine.
+    neighbours: see Neighbours; it has nothing to train.
     All of it is drawn from the seed, by generators of its own.
 
     Raises:
@@ -53,19 +55,22 @@ class Head(nn.Module):
 
     def __init__(self, config: HeadConfig, layout: str, prefix: int, width: int, num_classes: int, seed: int) -> None:
         super().__init__()
+        self.config = config
         self.kind = config.kind
         self.width = width
         self.num_classes = num_classes
         with torch.random.fork_rng(devices=[]):  # modules draw first weights of their own, which nobody keeps
             self.pool = Pool(layout, prefix, config.pool, width, seed)
             self.hidden: nn.Module = nn.Identity()
-            self.dropout = nn.Dropout(0.0 if isinstance(config, CosineHead) else config.dropout)
+            self.dropout = nn.Dropout(config.dropout if isinstance(config, LinearHead | MlpHead) else 0.0)
             if isinstance(config, MlpHead):
                 self.hidden = _hidden(config, width, torch.Generator().manual_seed(seed_for(seed, "head", "hidden")))
                 width = config.hidden[-1]
             generator = torch.Generator().manual_seed(seed)
             if isinstance(config, CosineHead):
                 self.cosine = Cosine(width, num_classes, config.temperature, generator)
+            elif isinstance(config, NeighboursHead):
+                self.neighbours = Neighbours(config, width, num_classes)
             else:
                 self.linear = nn.Linear(width, num_classes)
                 with torch.no_grad():
@@ -80,6 +85,8 @@ class Head(nn.Module):
     @property
     def words(self) -> str:
         """Say what is new, in words."""
+        if self.kind == "neighbours":
+            return f"the votes of {self.neighbours.rows.shape[0]:,} training images"
         if self.kind == "mlp":
             count = 1 + sum(isinstance(module, nn.Linear) for module in self.hidden.modules())
             new = f"the new head of {count} fully connected layers"
@@ -101,6 +108,9 @@ class Head(nn.Module):
         Raises:
             InputError: A batch of one image where BatchNorm trains.
         """
+        if self.kind == "neighbours":
+            votes: torch.Tensor = self.neighbours(pooled)
+            return votes
         logits: torch.Tensor = self.cosine(pooled) if self.kind == "cosine" else self._connected(pooled)
         return logits
 

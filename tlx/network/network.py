@@ -57,6 +57,12 @@ class Network(nn.Module):
         self.asleep = asleep(self, self.trunk, self.freeze, self.trained)
         self.train(self.training)
 
+    def replace_head(self, head: Head) -> None:
+        """Put another head in the place of the one there is."""
+        self.head = head
+        self.anatomy = Anatomy(self.trunk, head)
+        self.set_epoch(0)
+
     def trained_in(self, epoch: int, phase: int = 0) -> frozenset[str]:
         """Name the parameters that train in an epoch of a phase."""
         return trained(self.freeze, self.anatomy, epoch, phase)

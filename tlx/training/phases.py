@@ -6,13 +6,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from tlx.config.groups import BankFeatures, SurgicalFreeze
 from tlx.data.source import SPLITS
 from tlx.features.bank import Bank
-from tlx.features.solver import install, solve
+from tlx.features.chunks import chunks
+from tlx.features.solution import install
+from tlx.features.solver import solve
 from tlx.learner.certificate import Certificate
 from tlx.learner.checkpoints import BEST, LAST, Checkpoints, Paused, Row, read_history, read_position
 from tlx.learner.compiled import compile_forward
@@ -28,7 +29,7 @@ from tlx.storage import read_tensors, write_tensors
 from tlx.training.kept import kept
 from tlx.training.lr_range import with_rate
 from tlx.training.pace import settle_pace
-from tlx.training.reading import CHUNK, Reading
+from tlx.training.reading import Reading
 from tlx.training.recommend import recommend
 from tlx.training.survey import Survey
 from tlx.training.work import Work, solvable
@@ -107,23 +108,24 @@ def solve_head(
     with work.clock.phase("fit"):
         weights = images.class_weights(solving=True)
         solution = solve(learned, val, len(work.source.classes), work.config.solver, weights)
-        install(solution, network.head.linear)
+        install(solution, network)
         log.info("solver: %s", solution.path)
-        told = {"kind": work.config.solver.kind, "strength": solution.strength, "path": list(solution.path)}
+        told = {"kind": work.config.solver.kind, **solution.chosen, "path": list(solution.path)}
         work.decisions.take("solver", lambda: told)
     certificate.close()
     if not last:
         return {}
     with work.clock.phase("features"):
         banks = {"train": reading.read("train"), "val": val, "test": reading.read("test")}
+    with work.clock.phase("evaluate"):
         return {split: _logits(network, bank) for split, bank in banks.items()}
 
 
 def _logits(network: Network, bank: Bank) -> torch.Tensor:
     """Classify a bank's rows (N, D), which may be more than memory holds."""
-    rows = (torch.from_numpy(np.asarray(bank.features[i : i + CHUNK])) for i in range(0, len(bank.features), CHUNK))
+    network.eval()
     with torch.no_grad():
-        return torch.cat([network.head.linear(chunk) for chunk in rows])
+        return torch.cat([network.head.classify(torch.from_numpy(rows)) for _, rows in chunks(bank.features)])
 
 
 def fit(

@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import AutoCut, BankFeatures, NoAugment, NoFreeze, OwnData, PretrainedInit, RaceInit, ScratchInit
+from tlx.config.groups import (
+    AutoCut,
+    BankFeatures,
+    KnnSolver,
+    LinearHead,
+    NoAugment,
+    NoFreeze,
+    OwnData,
+    PretrainedInit,
+    RaceInit,
+    ScratchInit,
+)
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
 from tlx.data.source import Source
@@ -19,7 +30,7 @@ from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
 from tlx.network.activations import checkpoint
 from tlx.network.backbone import Preprocessing
-from tlx.network.freeze import undecided
+from tlx.network.freeze import TwoPhases, undecided
 from tlx.network.network import Network, Surgery
 from tlx.results.clock import Clock
 from tlx.results.decisions import Decisions
@@ -97,6 +108,10 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
             what = f"init=race trains whole networks, freeze={config.freeze.kind} does not"
             raise InputError(what, "choose freeze=none, or init=pretrained")
         init = config.init.pretrained()
+    solving = isinstance(config.features, BankFeatures) and isinstance(config.head, LinearHead)
+    if isinstance(config.solver, KnnSolver) and isinstance(config.freeze, TwoPhases) and solving:
+        what = f"solver=knn trains nothing that freeze={config.freeze.kind} could go on from"
+        raise InputError(what, "choose solver=lbfgs, or freeze=trunk")
     network, preprocessing, surgery = networks.build(
         config.backbone,
         init,

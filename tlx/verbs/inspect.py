@@ -200,7 +200,7 @@ def group_table(config: TrainConfig, network: Network) -> Table:
         table.add_column(title, justify="right")
     for phase in plan(config):
         if solvable(config, network, phase):
-            table.add_row(phase.name, "head", "solver", f"{config.solver.kind}, L2 on validation", "")
+            table.add_row(phase.name, "head", "solver", config.solver.words, "")
             continue
         open_yet = undecided(network.freeze, network.anatomy, phase.index)
         for group in _groups(_all_chosen(network) if open_yet else network, phase):

@@ -76,7 +76,9 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             return {}
         with clock.phase("report"):
             final = networks.finished(network)
-            model_folder.save(folder.model, final, config.backbone, config.head, preprocessing, list(source.classes))
+            model_folder.save(
+                folder.model, final, config.backbone, final.head.config, preprocessing, list(source.classes)
+            )
             if profile is not None:
                 profiles.write(folder.path, profile, len(source.classes))
         result = compose(
