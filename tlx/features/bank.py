@@ -23,6 +23,7 @@ from tlx.network.depths import Depths
 from tlx.network.inference import Embedder
 from tlx.network.network import Network
 from tlx.network.trace import evaluating
+from tlx.one_thread import one_thread
 
 log = logging.getLogger("tlx")
 
@@ -155,7 +156,7 @@ def _opened(network: Network | Depths, made_of: dict[str, Any], root: Path | Non
     """Open the store of a trunk; one of the same address that computes something else is another one."""
     size = network.image_size if isinstance(network, Depths) else network.trunk.image_size
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), evaluating(network):
+    with one_thread(), torch.no_grad(), evaluating(network):
         canary = network.embed(image).float().numpy()
     if root is None:
         return Store(None, canary.shape[1])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tlx.one_thread import SMALL, one_thread
 from tlx.randomness import seed_for
 
 STRENGTHS = (1.0, 0.1, 0.01, 0.001, 0.0001)  # of mean cross entropy + strength / 2 * |W|^2, from strong to weak
@@ -55,6 +56,13 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -
     and counts as wrong. Features are standardised over all images, which uses no label. The strength is shared by all
     folds; that it is chosen by what it is then judged by makes the share a little too high, for all features alike.
     """
+    folds, classes = int(fold.max()) + 1, int(labels.max()) + 1
+    columns = fold.shape[1] * folds * classes  # of heads side by side
+    with one_thread(len(labels) * min(features.shape) * columns < SMALL):
+        return _cross_validated(features, labels, fold)
+
+
+def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
     inputs, curvature = _rotated(features)
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels)).float()
     (count, classes), (_, repeats) = targets.shape, fold.shape

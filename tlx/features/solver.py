@@ -11,6 +11,7 @@ from tlx.features.lbfgs import solve_lbfgs
 from tlx.features.ncm import solve_ncm
 from tlx.features.ridge import solve_ridge
 from tlx.features.solution import Solution
+from tlx.one_thread import SMALL, one_thread
 
 Solver = LbfgsSolver | RidgeSolver | NcmSolver | KnnSolver
 
@@ -26,6 +27,11 @@ def solve(
     Raises:
         InputError: ``solver=knn`` would keep more than it may.
     """
+    with one_thread(len(train.labels) * train.features.shape[1] * num_classes < SMALL):
+        return _solved(train, val, num_classes, config, class_weights)
+
+
+def _solved(train: Bank, val: Bank, num_classes: int, config: Solver, class_weights: torch.Tensor | None) -> Solution:
     if isinstance(config, LbfgsSolver):
         return solve_lbfgs(train, val, num_classes, config, class_weights)
     if isinstance(config, RidgeSolver):

@@ -12,6 +12,9 @@ from torch import nn
 
 from tlx.errors import InputError
 from tlx.network.points import description_of
+from tlx.one_thread import one_thread
+
+LIGHT = 10**8  # parameters; a ViT-B has fewer
 
 
 class ImageSizeError(InputError):
@@ -48,13 +51,18 @@ def probe(module: nn.Module, image_size: int, seed: int = 0, graph: bool = False
     image = torch.randn(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(seed))
     image = image.to(next((p.device for p in module.parameters()), image.device))
     try:
-        with evaluating(module), torch.set_grad_enabled(graph), _gradients(module, graph):
+        with one_thread(_light(module)), evaluating(module), torch.set_grad_enabled(graph), _gradients(module, graph):
             features: torch.Tensor = module(image)
     except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         what = f"the backbone cannot take images of {image_size} pixels: {reason}"
         raise ImageSizeError(what, "leave data.image_size=null for its own size") from None
     return features
+
+
+def _light(module: nn.Module) -> bool:
+    """Whether one image passes through a module in moments, on one thread as well."""
+    return sum(p.numel() for p in module.parameters()) < LIGHT
 
 
 def forget(module: nn.Module) -> None:

@@ -28,6 +28,7 @@ from tlx.network.depths import Depths
 from tlx.network.network import Network
 from tlx.network.reach import open_depths, reached
 from tlx.network.trace import evaluating
+from tlx.one_thread import one_thread
 from tlx.results import profile as shown
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
@@ -57,7 +58,7 @@ class Opened:
             return None
         size = network.trunk.image_size
         image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad(), evaluating(network), evaluating(self.depths):
+        with one_thread(), torch.no_grad(), evaluating(network), evaluating(self.depths):
             same = torch.equal(network.embed(image), self.depths.parts(image)[index])
         return self.places[index][1] if same else None
 
