@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 SIZE, CROP = 224, 0.875
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-POINT = "blocks.4.0"
+MEAN, STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+PART = 4  # images at once: what this trunk passes fastest of on a processor with 32 MB of cache
 
 
 def imports() -> dict[str, Any]:
@@ -35,12 +35,12 @@ def imports() -> dict[str, Any]:
 
 
 def _trunk(weights: str) -> Any:
-    """Build the network up to the first block of the fifth stage, pooled; images to features (N, 512)."""
+    """Build the network up to the first block of the fifth stage, pooled; images to features (N, 1024)."""
     import timm
     from safetensors.torch import load_file
     from torch import nn
 
-    whole: Any = timm.create_model("mobilenetv1_100", pretrained=False)
+    whole: Any = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same", bn_eps=1e-3)
     blocks = [*list(whole.blocks)[:4], whole.blocks[4][0]]
     trunk = nn.ModuleDict({"conv_stem": whole.conv_stem, "bn1": whole.bn1, "blocks": nn.Sequential(*blocks)})
     state = load_file(weights)
@@ -75,7 +75,8 @@ def limit(images: str, weights: str) -> dict[str, Any]:
     with torch.inference_mode():
         for split in ("train", "val"):
             for batch, _ in DataLoader(_folder(f"{images}/{split}", False), 32, num_workers=2):
-                count += len(trunk(batch.contiguous(memory_format=torch.channels_last)))
+                for part in batch.contiguous(memory_format=torch.channels_last).split(PART):
+                    count += len(trunk(part))
     return {"images": count, "pass_s": time.perf_counter() - start}
 
 
@@ -88,7 +89,7 @@ def loop(images: str, weights: str, epochs: int) -> dict[str, Any]:
     trunk = _trunk(weights)
     train = DataLoader(_folder(f"{images}/train", True), 4, shuffle=True, num_workers=2)
     val = DataLoader(_folder(f"{images}/val", False), 4, num_workers=2)
-    layer = torch.nn.Linear(512, 2)
+    layer = torch.nn.Linear(1024, 2)
     optimizer = torch.optim.SGD(layer.parameters(), 0.001, 0.9)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 7, 0.1)
     best, seconds = 0.0, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -268,3 +269,11 @@ def test_new_keys_of_a_mapping_arrive(tlx: Callable, training: Callable) -> None
     assert tlx("case=small_similar", "backbone=mobilenetv1", "backbone.kwargs.drop_rate=0.1").code == 0
     assert calls[0]["config"].backbone.kwargs == {"pad_type": "same"}
     assert calls[1]["config"].backbone.kwargs == {"pad_type": "same", "bn_eps": 1e-3, "drop_rate": 0.1}
+
+
+def test_garbage_is_collected_again_after_the_imports(tlx: Callable, training: Callable) -> None:
+    seen: list[bool] = []
+    training(lambda *_: seen.append(gc.isenabled()))
+    tlx("case=small_similar")
+    assert seen == [True]
+    assert gc.isenabled()

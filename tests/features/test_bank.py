@@ -342,4 +342,4 @@ def test_batches_become_smaller_until_they_fit(tmp_path: Path, monkeypatch: pyte
     net.trunk.model = Small(net.trunk.model)
     rows = features(reader(net, module(11), tmp_path).bank("train"))
     np.testing.assert_allclose(rows, expected, atol=1e-6, rtol=1e-5)
-    assert sizes[1:] == [11, 5, 2, 2, 2, 2, 2, 1]  # the first is the fixed image
+    assert sizes[2:] == [11, 5, 2, 2, 2, 2, 2, 1]  # behind the fixed image, and one that is looked at

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,6 +24,7 @@ def proven(path: Path) -> Shard:
     return shard
 
 
+@settings(deadline=None)  # a disk takes its time
 @given(rows=arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 6))))
 def test_what_is_written_is_read_to_the_last_bit(rows: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> None:
     ids = np.random.default_rng(0).integers(0, 256, (len(rows), 16), dtype=np.uint8)

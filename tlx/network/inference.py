@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
+
+from tlx.network.cache_size import fitting
 
 
 class Embedder(pl.LightningModule):
@@ -17,7 +21,7 @@ class Embedder(pl.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a batch's images and their features."""
-        return batch["index"], self.network.embed(batch["image"]).float()
+        return batch["index"], by_parts(self.network, self.network.embed, batch["image"])
 
 
 class Classifier(pl.LightningModule):
@@ -29,7 +33,14 @@ class Classifier(pl.LightningModule):
 
     def predict_step(self, batch: Any, batch_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a batch's images and their logits."""
-        return batch["index"], self.network(batch["image"]).float()
+        return batch["index"], by_parts(self.network, self.network, batch["image"])
+
+
+def by_parts(network: nn.Module, compute: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """Compute (N, D) float32 of images (N, 3, S, S), on a processor by as many at once as its cache holds."""
+    if images.device.type != "cpu":
+        return compute(images).float()
+    return torch.cat([compute(part).float() for part in images.split(fitting(network, images))])
 
 
 def predict(trainer: pl.Trainer, module: pl.LightningModule, loader: Any) -> torch.Tensor:
