@@ -45,13 +45,14 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
         path = run_dir(HydraConfig.get().runtime.output_dir)
         folder = RunFolder(path) if verb in WRITES else None
         plain = plain_config(config, verb)
+        checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
         if folder is not None:
             _start_writing(folder, plain, verb)
             made = True
             _begin(folder)
         with logged(folder.log if folder else None):
             try:
-                _dispatch(verb, plain, folder, shlex.join(["python", "-m", "tlx", *command]))
+                _dispatch(verb, checked, folder, shlex.join(["python", "-m", "tlx", *command]))
             except errors.Interrupted as interruption:
                 logging.getLogger("tlx").info("%s", interruption)
                 raise
@@ -93,8 +94,7 @@ def _keep_environment(raw: Any, resolved: Any) -> Any:
 
 
 def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
-    """Check the config before anything heavy is imported, then make the folder."""
-    _checked(verb, plain)
+    """Make the folder."""
     if verb == "train" and plain.get("case") is None:
         raise errors.InputError(
             "train needs a case",
@@ -121,9 +121,8 @@ def _checked(verb: str, plain: dict[str, Any]) -> Any:
     return check(resolved, ROOTS[verb])
 
 
-def _dispatch(verb: str, plain: dict[str, Any], folder: RunFolder | None, command: str) -> None:
+def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) -> None:
     started = time.monotonic()
-    config = _checked(verb, plain)
     with _unswept():
         module = importlib.import_module(f"tlx.verbs.{verb}")  # torch comes with it
         from tlx.results.clock import Clock

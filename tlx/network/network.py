@@ -19,6 +19,7 @@ from tlx.config.groups import (
     TimmBackbone,
 )
 from tlx.errors import InputError
+from tlx.network.again import again
 from tlx.network.anatomy import Anatomy
 from tlx.network.backbone import Backbone, Preprocessing, create, fitting
 from tlx.network.cut import Cut, Trunk
@@ -32,6 +33,8 @@ from tlx.network.memory_format import formats, lay_out
 from tlx.network.pool import cut_for
 from tlx.network.reach import cut_all, within_reach
 from tlx.network.trace import ImageSizeError, forget, probe
+
+KEPT_AGAIN = 5 * 10**7  # parameters, 200 MB: of larger networks no copy is kept for the next job
 
 
 class Network(nn.Module):
@@ -134,6 +137,28 @@ def build(
     Raises:
         InputError: Whatever is wrong with any of the parts, named.
     """
+    wanted = (backbone, init, cut, freeze, head, num_classes, seed, image_size, drop_path)
+
+    def keeps(made: tuple[Network, Preprocessing, Surgery]) -> bool:
+        return isinstance(backbone, TimmBackbone) and made[2].kept < KEPT_AGAIN
+
+    def files(made: tuple[Network, Preprocessing, Surgery]) -> list[Path]:
+        return [made[2].weights] if made[2].weights else []
+
+    return again(wanted, lambda: _assembled(*wanted), files, keeps)
+
+
+def _assembled(
+    backbone: TimmBackbone | CustomBackbone,
+    init: PretrainedInit | ScratchInit,
+    cut: Cut | AllCut,
+    freeze: Freeze,
+    head: HeadConfig,
+    num_classes: int,
+    seed: int,
+    image_size: int | None,
+    drop_path: float,
+) -> tuple[Network, Preprocessing, Surgery]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
         whole = _fitted(backbone, image_size, drop_path)
