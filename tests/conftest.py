@@ -38,6 +38,8 @@ class Answer(NamedTuple):
 def _cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every test begin with empty caches."""
     monkeypatch.setenv("TLX_CACHE", str(Path(CACHES) / secrets.token_hex(8)))
+    if again := sys.modules.get("tlx.network.again"):
+        again._last.clear()  # what a test has put in place must not be answered by what another has built
 
 
 @pytest.fixture

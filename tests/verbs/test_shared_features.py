@@ -75,20 +75,22 @@ def test_a_profile_is_made_once_for_the_same_images(
 
     monkeypatch.setattr(survey, "look", look)
     words = (*SMALL, "backbone=timm", "backbone.name=test_resnet")
-    for changes, count in (
-        ((), 1),
-        ((), 1),
-        (("solver.strengths=[0.1]",), 1),  # the head is no part of it
-        (("data.per_class=7",), 2),
-        (("head.pool=max",), 3),
-        (("cut=stage", "cut.stage=1"), 4),
-        (("backbone.image_size=40",), 5),
-        (("seed=1",), 6),
-        (("features.dir=null",), 7),
+    for number, (changes, count) in enumerate(
+        (
+            ((), 1),
+            ((), 1),
+            (("solver.strengths=[0.1]",), 1),  # the head is no part of it
+            (("data.per_class=7",), 2),
+            (("head.pool=max",), 3),
+            (("cut=stage", "cut.stage=1"), 4),
+            (("backbone.image_size=40",), 5),
+            (("seed=1",), 6),
+            (("features.dir=null",), 7),
+        )
     ):
-        assert tlx(*words, *changes).code == 0
+        assert tlx(*words, *changes, f"hydra.run.dir=run{number}").code == 0
         assert len(made) == count, changes
-    first, second = (result_of(run)["profile"] for run in runs_of(tmp_path)[:2])
+    first, second = (result_of(tmp_path / f"run{number}")["profile"] for number in range(2))
     assert first == second
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from tlx.errors import InputError
 from tlx.network.points import description_of
@@ -62,7 +63,7 @@ def probe(module: nn.Module, image_size: int, seed: int = 0, graph: bool = False
 
 def _light(module: nn.Module) -> bool:
     """Whether one image passes through a module in moments, on one thread as well."""
-    return sum(p.numel() for p in module.parameters()) < LIGHT
+    return sum(p.numel() for p in module.parameters() if not is_lazy(p)) < LIGHT
 
 
 def forget(module: nn.Module) -> None:
