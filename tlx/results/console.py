@@ -104,7 +104,9 @@ def _bank(bank: dict[str, Any]) -> str:
         told += f", {counted(bank['damaged'], 'damaged file')} replaced"
     if bank["dir"] is None:
         return f"{told}; kept in memory only"
-    return f"{told}; {size(bank['bytes'])} of {bank['max_gb']:g} GB in {shown(Path(bank['dir']))}"
+    folder, home = Path(bank["dir"]), Path.home()
+    where = f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else shown(folder)
+    return f"{told}; {size(bank['bytes'])} of {bank['max_gb']:g} GB in {where}"
 
 
 def size(count: int) -> str:
