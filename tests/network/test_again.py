@@ -28,13 +28,13 @@ def _nothing_before() -> Iterator[None]:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the networks that are made from the beginning."""
     count: list[int] = []
-    real = networks._assembled
+    real = networks._fitted
 
-    def assembled(*args: Any) -> Any:
+    def fitted(*args: Any) -> Any:
         count.append(1)
         return real(*args)
 
-    monkeypatch.setattr(networks, "_assembled", assembled)
+    monkeypatch.setattr(networks, "_fitted", fitted)
     return count
 
 

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _last: dict[str, Any] = {}
 
 
-def again(question: Any, make: Callable[[], T], files: Callable[[T], list[Path]], keeps: Callable[[T], bool]) -> T:
-    """Return what ``make`` makes, or a copy of it where ``question`` equals the last one and no file has changed since.
+def again(files: Callable[[T], list[Path] | None]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function return a copy of what it made last where it is asked the same and no file has changed since.
 
-    ``files`` are those that it was made from; ``keeps`` says whether a copy is worth its memory.
+    ``files`` are those that it was made from; None: it is not worth the memory of a copy, or not to be copied.
     """
-    if _last.get("question") == question and all(_state(file) == state for file, state in _last["files"].items()):
-        copy: T = deepcopy(_last["made"])
-        return copy
-    made = make()
-    _last.clear()
-    if keeps(made):
-        states = {file: _state(file) for file in files(made)}
-        _last.update(question=deepcopy(question), made=deepcopy(made), files=states)
-    return made
+
+    def decorate(make: Callable[P, T]) -> Callable[P, T]:
+        @wraps(make)
+        def made_again(*args: P.args, **kwargs: P.kwargs) -> T:
+            question = (args, kwargs)
+            if _last.get("question") == question and all(_state(f) == state for f, state in _last["files"].items()):
+                copy: T = deepcopy(_last["made"])
+                return copy
+            made = make(*args, **kwargs)
+            _last.clear()
+            if (sources := files(made)) is not None:
+                states = {file: _state(file) for file in sources}
+                _last.update(question=deepcopy(question), made=deepcopy(made), files=states)
+            return made
+
+        return made_again
+
+    return decorate
 
 
 def _state(file: Path) -> tuple[int, int, int] | None:

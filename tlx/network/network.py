@@ -30,6 +30,7 @@ from tlx.network.head import Head, HeadConfig
 from tlx.network.init import LackingError, load_pretrained
 from tlx.network.lora import attach, merge
 from tlx.network.memory_format import formats, lay_out
+from tlx.network.points import description_of
 from tlx.network.pool import cut_for
 from tlx.network.reach import cut_all, within_reach
 from tlx.network.trace import ImageSizeError, forget, probe
@@ -121,6 +122,15 @@ class Surgery:
     weights: Path | None
 
 
+def _made_of(made: tuple[Network, Preprocessing, Surgery]) -> list[Path] | None:
+    """List the files of a network that a copy is kept of: none of the user's own code, and no large one."""
+    network, _, surgery = made
+    if surgery.kept >= KEPT_AGAIN or description_of(network.trunk.model) is not None:
+        return None
+    return [surgery.weights] if surgery.weights else []
+
+
+@again(_made_of)
 def build(
     backbone: TimmBackbone | CustomBackbone,
     init: PretrainedInit | ScratchInit,
@@ -137,28 +147,6 @@ def build(
     Raises:
         InputError: Whatever is wrong with any of the parts, named.
     """
-    wanted = (backbone, init, cut, freeze, head, num_classes, seed, image_size, drop_path)
-
-    def keeps(made: tuple[Network, Preprocessing, Surgery]) -> bool:
-        return isinstance(backbone, TimmBackbone) and made[2].kept < KEPT_AGAIN
-
-    def files(made: tuple[Network, Preprocessing, Surgery]) -> list[Path]:
-        return [made[2].weights] if made[2].weights else []
-
-    return again(wanted, lambda: _assembled(*wanted), files, keeps)
-
-
-def _assembled(
-    backbone: TimmBackbone | CustomBackbone,
-    init: PretrainedInit | ScratchInit,
-    cut: Cut | AllCut,
-    freeze: Freeze,
-    head: HeadConfig,
-    num_classes: int,
-    seed: int,
-    image_size: int | None,
-    drop_path: float,
-) -> tuple[Network, Preprocessing, Surgery]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # random weights are a function of the seed alone
         whole = _fitted(backbone, image_size, drop_path)
