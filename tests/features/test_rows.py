@@ -60,3 +60,20 @@ def test_memory_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         for start in range(0, count, 256):
             rows[start : start + 256]
         assert (held(path) < 6 * 2**20) is small  # of 16 MB; the system reads ahead
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's account of memory")
+def test_memory_is_given_back_by_rows_that_are_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their neighbours come with them: 256 rows are 1 MB, and bring 16 MB where pages are mapped by the dozen."""
+    count, width, most = 8192, 1024, 2**23
+    path = write_shard(tmp_path, np.zeros((count, 16), np.uint8), np.ones((count, width), np.float32))
+    monkeypatch.setattr(module, "HELD", most)
+    for around, small in ((module.AROUND, True), (0, False)):  # the second is the control
+        monkeypatch.setattr(module, "AROUND", around)
+        rows = Rows([open_shard(path)], np.zeros(count, np.int64), np.arange(count), width)
+        held_most = 0
+        for number, batch in enumerate(np.random.default_rng(0).permutation(count)[:768].reshape(-1, 4)):
+            rows[batch]
+            if number % 17 == 0:  # looking takes long
+                held_most = max(held_most, held(path))
+        assert (held_most <= 2 * most) is small

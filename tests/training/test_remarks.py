@@ -31,9 +31,21 @@ Command = Callable[..., Answer]
             "trainer.max_epochs=11 or freeze.every=1 reaches all",
         ),
         (("freeze=gradual", "trainer.max_epochs=6"), None),
-        (("head=cosine",), "head=cosine is trained epoch by epoch, the frozen trunk computed anew each time"),
-        (("head=mlp",), "head=mlp is trained epoch by epoch, the frozen trunk computed anew each time"),
-        (("head.pool=gem",), "head.pool=gem is trained epoch by epoch, the frozen trunk computed anew each time"),
+        (("head=cosine",), None),
+        (
+            ("head=mlp", "augment=light"),
+            "augment does nothing to features computed once; features=off trains on images",
+        ),
+        (
+            ("solver=sgd", "regularizer.ema=0.9", "augment=strong", "features.views=2"),
+            "mixing images (augment.mixup, augment.cutmix) does nothing to features computed once; "
+            "features=off trains on images",
+        ),
+        (
+            ("solver=lbfgs", "regularizer.ema=0.9"),
+            "regularizer does nothing to features computed once; features=off trains on images",
+        ),
+        (("head.pool=gem",), "head.pool=gem is trained on images, the frozen trunk computed anew in each epoch"),
         (("head=cosine", "features=off"), None),
         (("head=cosine", "freeze=none"), None),
         (("freeze=surgical",), None),

@@ -64,7 +64,7 @@ def test_inspect_names_the_head_its_pooling_and_why_it_is_not_solved(tlx: Comman
     mlp = lines("head=mlp")
     assert "the new head alone, for" in mlp["training"]
     assert mlp["cut"].endswith("but the classifier, (96,) features, 96 after pooling")
-    assert mlp["method"].endswith("gradient descent, for the solver takes head=linear and a pooling without parameters")
+    assert mlp["method"].endswith("gradient descent on features computed once, for solver=lbfgs takes head=linear")
     awake = lines("head=cosine", "freeze=none")
     assert "method" not in awake
     assert awake["training"].endswith("the whole network, for 30 epochs")

@@ -22,6 +22,7 @@ __all__ = [
     "NoFeatures",
     "Regularizer",
     "RidgeSolver",
+    "SgdSolver",
     "Trainer",
 ]
 
@@ -118,6 +119,21 @@ class KnnSolver:
     def words(self) -> str:
         """What it does, in words."""
         return f"{self.kind}, k on validation"
+
+
+@dataclass
+class SgdSolver:
+    """Gradient descent, epoch by epoch, as the optimizer, the schedule and ``trainer.max_epochs`` say.
+
+    It also trains the heads that other solvers cannot, whichever of them is chosen: ``head=mlp`` and ``head=cosine``.
+    """
+
+    kind: str = "sgd"
+
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        return f"{self.kind}, epoch by epoch"
 
 
 @dataclass

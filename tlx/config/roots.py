@@ -26,7 +26,7 @@ Freeze = (
     | g.LoraFreeze
 )
 Features = g.BankFeatures | g.NoFeatures
-Solver = g.LbfgsSolver | g.RidgeSolver | g.NcmSolver | g.KnnSolver
+Solver = g.LbfgsSolver | g.RidgeSolver | g.NcmSolver | g.KnnSolver | g.SgdSolver
 OwnData = g.FolderData | g.TableData | g.ShardsData | g.HubData | g.TorchvisionData
 AnyData = OwnData | g.DigitsData | g.LettersData | g.PatchesData
 Augment = g.NoAugment | g.LightAugment | g.StandardAugment | g.StrongAugment

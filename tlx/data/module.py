@@ -22,10 +22,14 @@ from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
 
 LAST_SAVE_S = 30
+LARGE = 1024  # a batch that is only validated
 
 
 class Batch(TypedDict):
-    """Images (N, 3, S, S) float32, labels (N,) int64, their indices in the split (N,) int64."""
+    """Images (N, 3, S, S) float32, labels (N,) int64, their indices in the split (N,) int64.
+
+    In the place of images there may be what is known of them (N, D).
+    """
 
     image: torch.Tensor
     label: torch.Tensor
@@ -100,17 +104,23 @@ class ImageModule(pl.LightningDataModule):
         self.seed = seed
         self.order = Order(source.train.labels, batch_size, seed, balance == "sampler", *place)
         self.cache, self.cache_dir = cache, cache_dir
+        self.instead: dict[str, Dataset[Batch]] = {}  # by split: what is read in the place of images, a batch at once
         self.position = (0, 0)  # where a loaded checkpoint stopped: epoch, and how many of its batches were done
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training loader, which goes on where a loaded checkpoint stopped."""
         # Lightning opens the first iterator before it tells the epoch: say it here, or epoch 0's order is replayed.
         self.order.start, self.order.epoch = self.position, self.position[0]
+        if "train" in self.instead:
+            return self._batches("train", self.order)
         views = Views(self._cached("train", self.draw), self.prepare, self.draw)
         return self._loader(views, batch_sampler=self.order, persistent_workers=self.workers > 0)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation loader."""
+        if "val" in self.instead:
+            mine = self._mine(self.source.val)
+            return self._batches("val", [mine[at : at + LARGE] for at in range(0, len(mine), LARGE)])
         return self._plain(self._cached("val", self.prepare))
 
     def plain_loader(self, split: str) -> DataLoader[Any]:
@@ -123,9 +133,18 @@ class ImageModule(pl.LightningDataModule):
         return self._loader(views, sampler=keys, batch_size=batch_size)
 
     def _plain(self, images: Images) -> DataLoader[Any]:
+        keys = self._mine(images)
+        size = max(1, self.batch_size // self.place[1])
+        return self._loader(Views(images, self.prepare), sampler=keys, batch_size=size)
+
+    def _mine(self, images: Images) -> list[Key]:
+        """Return the keys of this process's part of a split, in its order."""
         rank, world = self.place
-        keys = [(0, index) for index in range(rank, len(images.labels), world)]
-        return self._loader(Views(images, self.prepare), sampler=keys, batch_size=max(1, self.batch_size // world))
+        return [(0, index) for index in range(rank, len(images.labels), world)]
+
+    def _batches(self, split: str, batches: Order | list[list[Key]]) -> DataLoader[Any]:
+        """Return a loader over what is read in the place of a split's images: it is at hand, and needs no workers."""
+        return DataLoader(self.instead[split], sampler=batches, batch_size=None, pin_memory=torch.cuda.is_available())
 
     def class_weights(self, solving: bool = False) -> torch.Tensor | None:
         """Return weights (num_classes,) that give every class the same say in the loss, or None.

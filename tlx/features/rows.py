@@ -9,6 +9,7 @@ import numpy as np
 
 from tlx.features.shard import Shard
 
+AROUND = 2 * 2**20  # bytes that the system may map around a row that is read alone: a large page
 HELD = 256 * 2**20  # bytes that reading may keep mapped in memory before it is given back
 
 
@@ -40,8 +41,9 @@ class Rows:
         rows = np.empty((len(shard), self.shape[1]), np.float32)
         for number in np.unique(shard):
             here = np.flatnonzero(shard == number)
-            rows[_as_slice(here)] = self._shards[number].rows[_as_slice(position[here])]
-        self._read += rows.nbytes
+            there = _as_slice(position[here])
+            rows[_as_slice(here)] = self._shards[number].rows[there]
+            self._read += 4 * self.shape[1] * len(here) + (0 if isinstance(there, slice) else AROUND * len(here))
         if self._read > HELD:
             self._read = 0
             for each in self._shards:

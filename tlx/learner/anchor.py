@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 
 from tlx.network.anatomy import TRUNK
+from tlx.network.head_alone import Trainable
 from tlx.network.lora import is_adapter
-from tlx.network.network import Network
 
 
 class Anchor:
@@ -18,7 +18,7 @@ class Anchor:
     The start is part of the checkpoint, for a resumed run begins with other weights.
     """
 
-    def __init__(self, network: Network, trained: Iterable[str], strength: float) -> None:
+    def __init__(self, network: Trainable, trained: Iterable[str], strength: float) -> None:
         self.network = network
         self.strength = strength
         chosen = {name for name in trained if name.startswith(TRUNK) and not is_adapter(name)}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tlx.network.network import Network
+from tlx.network.head_alone import Trainable
 
 
 class Average:
@@ -20,7 +20,7 @@ class Average:
     random head. The state is plain tensors: a run resumed between any two steps goes on exactly.
     """
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: Trainable, decay: float) -> None:
         self.network = network
         self.decay = decay
         self.steps = 0

@@ -22,7 +22,7 @@ from tlx.learner.mix import Mix, weighed
 from tlx.learner.optimization import factor, fuses, make_optimizer, parameter_groups
 from tlx.learner.plan import Phase
 from tlx.learner.watch import LossWatch
-from tlx.network.network import Network
+from tlx.network.head_alone import Trainable
 from tlx.randomness import seed_for
 
 
@@ -35,7 +35,7 @@ class Learner(pl.LightningModule):
 
     def __init__(
         self,
-        network: Network,
+        network: Trainable,
         num_classes: int,
         phase: Phase,
         regularizer: Regularizer,

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from tlx.config.groups import SGD, AdamW, ConstantSchedule, CosineSchedule
-from tlx.network.anatomy import HEAD, TRUNK
+from tlx.network.head_alone import Trainable
 from tlx.network.network import Network
 
 Optimizer = AdamW | SGD
 Schedule = CosineSchedule | ConstantSchedule
 
 
-def parameter_groups(network: Network, optimizer: Optimizer, epochs: int, phase: int = 0) -> list[dict[str, Any]]:
+def parameter_groups(network: Trainable, optimizer: Optimizer, epochs: int, phase: int = 0) -> list[dict[str, Any]]:
     """Group all parameters that train in any epoch of a phase: trunk and head, with and without weight decay.
 
     Every group exists from the start, so that a schedule and a checkpoint know it; its learning rate is base times
@@ -23,14 +23,14 @@ def parameter_groups(network: Network, optimizer: Optimizer, epochs: int, phase:
     multiple d^n (Clark et al., 2020). Biases, norms and what the architecture and the head ask for are not decayed.
     """
     ever = frozenset().union(*(network.trained_in(epoch, phase) for epoch in range(epochs)))
-    own: set[str] = getattr(network.trunk.model, "no_weight_decay", set)()
-    spared = {TRUNK + name for name in own} | {HEAD + name for name in network.head.no_weight_decay()}
+    spared = network.no_weight_decay()
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in network.named_parameters():
         if name not in ever:
             continue
         part, multiple = name.split(".")[0], optimizer.head_multiple
         if part != "head":
+            assert isinstance(network, Network)
             part, multiple = _of_trunk(network, name, optimizer.layer_decay)
         decayed = parameter.ndim > 1 and name not in spared
         group = groups.setdefault(

@@ -20,7 +20,7 @@ from tlx.config.groups import (
 )
 from tlx.errors import InputError
 from tlx.network.again import again
-from tlx.network.anatomy import Anatomy
+from tlx.network.anatomy import HEAD, TRUNK, Anatomy
 from tlx.network.backbone import Backbone, Preprocessing, create, fitting
 from tlx.network.cut import Cut, Trunk
 from tlx.network.depths import Depths
@@ -91,6 +91,11 @@ class Network(nn.Module):
             if id(module) in inside:
                 tensors.update(module.named_buffers(prefix=path, recurse=False))
         return tensors
+
+    def no_weight_decay(self) -> set[str]:
+        """Name the parameters that are not weights, as the architecture and the head do."""
+        own: set[str] = getattr(self.trunk.model, "no_weight_decay", set)()
+        return {TRUNK + name for name in own} | {HEAD + name for name in self.head.no_weight_decay()}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify images."""

@@ -15,7 +15,7 @@ from tlx.data.module import ImageModule
 from tlx.errors import InputError
 from tlx.learner.optimization import make_optimizer, parameter_groups
 from tlx.learner.plan import Phase
-from tlx.network.network import Network
+from tlx.network.head_alone import Trainable
 from tlx.randomness import seed_for
 from tlx.results.console import console, say
 from tlx.training.work import Work
@@ -37,13 +37,12 @@ class RangeTest:
     losses: list[float]
 
 
-def with_rate(work: Work, network: Network, phase: Phase, trainer: pl.Trainer) -> Phase:
+def with_rate(work: Work, network: Trainable, phase: Phase, trainer: pl.Trainer, images: ImageModule) -> Phase:
     """Return the phase with a learning rate: its own, or what a range test suggests where that is ``auto``."""
     if phase.optimizer.lr != "auto":
         return phase
 
     def find() -> dict[str, Any]:
-        images = work.images(trainer, phase.seed(work.config.seed))
         with work.clock.phase("fit"):
             return vars(range_test(network, phase, images, trainer.strategy.root_device, work.config.seed))
 
@@ -53,11 +52,10 @@ def with_rate(work: Work, network: Network, phase: Phase, trainer: pl.Trainer) -
     return replace(phase, optimizer=replace(phase.optimizer, lr=found["lr"]))
 
 
-def range_test(network: Network, phase: Phase, images: ImageModule, device: torch.device, seed: int) -> RangeTest:
+def range_test(network: Trainable, phase: Phase, images: ImageModule, device: torch.device, seed: int) -> RangeTest:
     """Raise the learning rate step by step, on a copy of the network, until the loss blows up.
 
-    Nothing but the copy changes, neither
-    the order of the data nor any random state.
+    Nothing but the copy changes, neither the order of the data nor any random state.
 
     Raises:
         InputError: The loss is not finite.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from tlx.config.groups import BankFeatures, SurgicalFreeze
+from tlx.config.groups import BankFeatures, SgdSolver, SurgicalFreeze
 from tlx.data.source import SPLITS
 from tlx.features.bank import Bank
 from tlx.features.chunks import chunks
+from tlx.features.drawn_rows import DrawnRows
 from tlx.features.solution import install
 from tlx.features.solver import solve
 from tlx.learner.certificate import Certificate
@@ -22,6 +24,7 @@ from tlx.learner.metrics import VALIDATED, measure
 from tlx.learner.mix import mix_for
 from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.progress import ProgressBar
+from tlx.network.head_alone import HeadAlone
 from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network
 from tlx.results.console import console, say
@@ -32,7 +35,7 @@ from tlx.training.pace import settle_pace
 from tlx.training.reading import Reading
 from tlx.training.recommend import recommend
 from tlx.training.survey import Survey
-from tlx.training.work import Work, solvable
+from tlx.training.work import Work, on_features, solvable
 
 log = logging.getLogger("tlx")
 
@@ -69,12 +72,12 @@ def train_phases(work: Work, network: Network, survey: Survey | None = None) -> 
     for phase in phases[max(begun, default=0) :]:
         if isinstance(work.config.freeze, SurgicalFreeze) and phase.index:
             recommend(work, network, work.config.freeze)
-        if solvable(work.config, network, phase):
+        earlier = phases[: phase.index]
+        if on_features(work.config, network, phase):
             known = survey if phase.index == 0 else None
-            logits = solve_head(work, network, phase, certificate, last=phase is phases[-1], survey=known)
+            logits = train_head(work, network, phase, certificate, earlier, last=phase is phases[-1], survey=known)
         else:
-            fit(work, network, phase, certificate, earlier=phases[: phase.index])
-            network.load_state_dict(read_tensors(work.folder.checkpoints / phase.name / BEST))
+            take_best(work, fit(work, network, phase, certificate, earlier))
     solver = work.decisions.taken.get("solver")
     rows = certificate.settle()
     best = kept(work, phases)
@@ -94,31 +97,48 @@ def _where(work: Work, phase: Phase) -> str:
     return f"{told}goes on in epoch {epoch + 1} of {phase.epochs}, {where}"
 
 
-def solve_head(
-    work: Work, network: Network, phase: Phase, certificate: Certificate, last: bool, survey: Survey | None = None
+def train_head(
+    work: Work,
+    network: Network,
+    phase: Phase,
+    certificate: Certificate,
+    earlier: tuple[Phase, ...],
+    last: bool,
+    survey: Survey | None = None,
 ) -> Logits:
-    """Read features from the bank and solve the head on them; test features come after the head is settled."""
+    """Read features from the bank and train the head on them; test features come after the head is settled."""
     features = work.config.features
     assert isinstance(features, BankFeatures)
     images = work.images(work.trainer())
-    certificate.enter(phase.index, phase.name, 0)
     with work.clock.phase("features"):
         reading = Reading(work, network, images, survey)
         learned, val = reading.read("train", features.views), reading.read("val")
-    with work.clock.phase("fit"):
-        weights = images.class_weights(solving=True)
-        solution = solve(learned, val, len(work.source.classes), work.config.solver, weights)
-        install(solution, network)
-        log.info("solver: %s", solution.path)
-        told = {"kind": work.config.solver.kind, **solution.chosen, "path": list(solution.path)}
-        work.decisions.take("solver", lambda: told)
-    certificate.close()
+    if solvable(work.config, network, phase):
+        certificate.enter(phase.index, phase.name, 0)
+        told = _solved(work, network, learned, val, images.class_weights(solving=True))
+        certificate.close()
+    else:
+        rows = {"train": learned, "val": val}
+        take_best(work, fit(work, network, phase, certificate, earlier, rows=rows))
+        told = {"kind": SgdSolver.kind}
+    work.decisions.take("solver", lambda: told)
     if not last:
         return {}
     with work.clock.phase("features"):
         banks = {"train": reading.read("train"), "val": val, "test": reading.read("test")}
     with work.clock.phase("evaluate"):
         return {split: _logits(network, bank) for split, bank in banks.items()}
+
+
+def _solved(work: Work, network: Network, train: Bank, val: Bank, weights: torch.Tensor | None) -> dict[str, Any]:
+    """Solve the head; return what the solver tells of it."""
+    solver = work.config.solver
+    assert not isinstance(solver, SgdSolver)
+    with work.clock.phase("fit"):
+        solution = solve(train, val, len(work.source.classes), solver, weights)
+        install(solution, network)
+    log.info("solver: %s", solution.path)
+    return {"kind": solver.kind, **solution.chosen, "path": list(solution.path)}
 
 
 def _logits(network: Network, bank: Bank) -> torch.Tensor:
@@ -136,29 +156,34 @@ def fit(
     earlier: tuple[Phase, ...] = (),
     pause: float | None = None,
     resuming: bool | None = None,
+    rows: Mapping[str, Bank] | None = None,
 ) -> Learner:
     """Train a phase by gradient descent, from its last saved state where there is one.
 
     ``earlier``: the phases whose rows stand above this one's in ``metrics.csv``. ``pause``: stop for now after so
-    many epochs, in the middle of one if need be.
+    many epochs, in the middle of one if need be. ``rows``: the features that the head is trained on, by split.
     """
-    pace = settle_pace(work, network, phase)
-    trainer = work.trainer(phase.epochs, len(list(segments(network, phase))) > 1, pace.precision)
+    pace = settle_pace(work, network, phase) if rows is None else None
+    varies = len(list(segments(network, phase))) > 1
+    trainer = work.trainer(phase.epochs, varies, pace.precision if pace else None)
     images = work.images(trainer, phase.seed(work.config.seed))
+    for split, bank in (rows or {}).items():
+        images.instead[split] = DrawnRows(bank, len(work.source.split(split).labels))
+    trained = network if rows is None else HeadAlone(network)
     certificate.enter(phase.index, phase.name, 0)
-    phase = with_rate(work, network, phase, trainer)
-    if work.config.trainer.compile:
+    phase = with_rate(work, trained, phase, trainer, images)
+    if work.config.trainer.compile and pace:
         with work.clock.phase("fit"):
             compile_forward(network, images.order.batch_size, trainer.strategy.root_device, pace)
     learner = Learner(
-        network,
+        trained,
         len(work.source.classes),
         phase,
         work.config.regularizer,
         images.class_weights(),
         certificate,
         phase.seed(work.config.seed),
-        mix_for(work.config.augment, len(work.source.classes)),
+        mix_for(work.config.augment, len(work.source.classes)) if rows is None else None,
     )
     home = work.folder.checkpoints / phase.name
     home.mkdir(parents=True, exist_ok=True)
@@ -178,6 +203,11 @@ def fit(
             log.info("paused after %s epochs", pause)
     certificate.close()
     return learner
+
+
+def take_best(work: Work, learner: Learner) -> None:
+    """Load what a phase kept."""
+    learner.network.load_state_dict(read_tensors(work.folder.checkpoints / learner.phase.name / BEST))
 
 
 def standing(work: Work, network: Network, phase: Phase) -> Row:

@@ -1,29 +1,43 @@
-"""Remarks: what a person may not expect of what was asked for, said before the training."""
+"""Remarks: what trains, how, and what a person may not expect of that, said before the training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlx.config.groups import BankFeatures, GradualFreeze, NoAugment, OwnData, UptoFreeze
+from tlx.config.groups import BankFeatures, GradualFreeze, KnnSolver, NoAugment, OwnData, UptoFreeze
 from tlx.config.roots import TrainConfig
-from tlx.learner.plan import Phase
+from tlx.learner.plan import Phase, awake
 from tlx.network.network import Network
 from tlx.results.console import counted
-from tlx.training.work import head_alone, solvable
+from tlx.training.work import head_alone, on_features, solvable
+
+
+def trains(config: TrainConfig, network: Network, phase: Phase, trained: frozenset[str] | None = None) -> str:
+    """Say what trains in a phase, or in that stretch of it in which ``trained`` does."""
+    if isinstance(config.solver, KnnSolver) and solvable(config, network, phase):
+        return "nothing, training images vote"
+    return awake(network, phase, trained)
+
+
+def manner(config: TrainConfig, network: Network, phase: Phase) -> str:
+    """Say how a phase trains."""
+    once, epochs = "on features computed once", f"for {counted(phase.epochs, 'epoch')}"
+    if solvable(config, network, phase):
+        return once
+    return f"{epochs} {once}" if on_features(config, network, phase) else epochs
 
 
 def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str]:
     """Yield what is to be said of a phase."""
     policy, stages = network.freeze, network.anatomy.stages
-    solved = solvable(config, network, phase)
-    if solved:
-        if idle := _idle(config):
+    once = on_features(config, network, phase)
+    if once:
+        if idle := _idle(config, solvable(config, network, phase)):
             verb = "do" if len(idle) > 1 else "does"
-            yield f"{' and '.join(idle)} {verb} nothing to features computed once; features=off trains epoch by epoch"
+            yield f"{' and '.join(idle)} {verb} nothing to features computed once; features=off trains on images"
     elif isinstance(config.features, BankFeatures) and head_alone(network, phase):
-        cause = f"head={network.head.kind}" if network.head.kind != "linear" else f"head.pool={network.head.pool.kind}"
-        yield f"{cause} is trained epoch by epoch, the frozen trunk computed anew each time"
-    if not solved and isinstance(config.data, OwnData) and config.data.cache != "none":
+        yield f"head.pool={network.head.pool.kind} is trained on images, the frozen trunk computed anew in each epoch"
+    if not once and isinstance(config.data, OwnData) and config.data.cache != "none":
         where = "in memory" if config.data.cache == "ram" else f"below {config.data.cache_dir}"
         yield f"decoded images are kept {where} for the epochs after the first"
     if isinstance(policy, UptoFreeze) and head_alone(network, phase):
@@ -39,10 +53,14 @@ def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str
         yield f"{asleep}: {reached}; {' or '.join(ways)} reaches all"
 
 
-def _idle(config: TrainConfig) -> list[str]:
-    """Name the groups that are set to something and act on epochs only."""
-    regularizing = any(value for key, value in vars(config.regularizer).items() if key != "kind")
+def _idle(config: TrainConfig, solved: bool) -> list[str]:
+    """Name what is set to something and does nothing to features; a solver has no use for a regularizer either."""
     drawn = isinstance(config.features, BankFeatures) and config.features.views
-    named = {"augment": not isinstance(config.augment, NoAugment) and not drawn, "regularizer": regularizing}
+    mixing = bool(getattr(config.augment, "mixup", 0) or getattr(config.augment, "cutmix", 0))
+    named = {
+        "augment": not isinstance(config.augment, NoAugment) and not drawn,
+        "mixing images (augment.mixup, augment.cutmix)": mixing and drawn,
+        "regularizer": solved and any(value for key, value in vars(config.regularizer).items() if key != "kind"),
+    }
     named["data.cache"] = isinstance(config.data, OwnData) and config.data.cache != "none"
     return [name for name, given in named.items() if given]

@@ -18,6 +18,7 @@ from tlx.config.groups import (
     PretrainedInit,
     RaceInit,
     ScratchInit,
+    SgdSolver,
 )
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
@@ -128,9 +129,15 @@ def assemble(config: TrainConfig, source: Source) -> tuple[Network, Preprocessin
     return network, preprocessing, surgery
 
 
+def on_features(config: TrainConfig, network: Network, phase: Phase) -> bool:
+    """Whether a phase trains on features computed once: the head alone, on a pooling without parameters."""
+    return isinstance(config.features, BankFeatures) and head_alone(network, phase) and not network.head.pool.learned
+
+
 def solvable(config: TrainConfig, network: Network, phase: Phase) -> bool:
-    """Whether a phase is solved on features computed once: it trains a linear head alone, features wanted."""
-    return isinstance(config.features, BankFeatures) and head_alone(network, phase) and network.head.solvable
+    """Whether a solver trains a phase's head on features computed once, without epochs: a linear one."""
+    by_descent = isinstance(config.solver, SgdSolver)
+    return on_features(config, network, phase) and network.head.solvable and not by_descent
 
 
 def head_alone(network: Network, phase: Phase) -> bool:

@@ -12,13 +12,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tlx.config.groups import BankFeatures, SurgicalFreeze
+from tlx.config.groups import BankFeatures, SgdSolver, SurgicalFreeze
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.data.source import Source
 from tlx.errors import InputError
 from tlx.learner.optimization import parameter_groups
-from tlx.learner.plan import Phase, awake, plan, segments
+from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
 from tlx.network.backbone import create
@@ -32,8 +32,9 @@ from tlx.results.console import amount, console, say
 from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
 from tlx.training.banks import Banks
+from tlx.training.remarks import trains
 from tlx.training.survey import settle_cut
-from tlx.training.work import assemble, solvable
+from tlx.training.work import assemble, head_alone, solvable
 from tlx.verbs.train import announce
 
 
@@ -91,9 +92,13 @@ def _opened(config: TrainConfig) -> Source:
 
 def why_unsolved(config: TrainConfig, network: Network) -> str:
     """Say why the solver does not train the head where one might expect it; nothing elsewhere."""
-    alone = any(network.trained_in(0, phase.index) == frozenset(network.anatomy.head) for phase in plan(config))
-    if isinstance(config.features, BankFeatures) and alone and not network.head.solvable:
-        return "gradient descent, for the solver takes head=linear and a pooling without parameters"
+    phases = [phase for phase in plan(config) if head_alone(network, phase)]
+    if not phases or not isinstance(config.features, BankFeatures) or isinstance(config.solver, SgdSolver):
+        return ""
+    if network.head.pool.learned:
+        return "gradient descent on images: features behind a pooling that learns change with it"
+    if not network.head.solvable:
+        return f"gradient descent on features computed once, for solver={config.solver.kind} takes head=linear"
     return ""
 
 
@@ -156,7 +161,7 @@ def phase_table(config: TrainConfig, network: Network) -> Table:
                 f"{stretch.first + 1}" if stretch.first == stretch.last else f"{stretch.first + 1}-{stretch.last + 1}"
             )
             epochs = "solved" if solved else span
-            what = awake(network, phase, stretch.trained)
+            what = trains(config, network, phase, stretch.trained)
             least, most = _least_and_most(network, phase, stretch.trained)
             frozen = _span(total - most, total - least)
             table.add_row(

@@ -38,7 +38,7 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     told = _growth(settings, extended)
     if folder.result.is_file():
         result: dict[str, Any] = read_json(folder.result)
-        if told and result.get("solver") and len(plan(settings)) == 1:
+        if told and result["best"] is None and len(plan(settings)) == 1:
             raise InputError("this run was solved on features and has no epochs to extend", "leave the epochs out")
         if not told:
             say(out, "resume", "this run is finished; nothing is left to do")

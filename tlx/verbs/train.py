@@ -25,7 +25,7 @@ from tlx.network.network import Network, Surgery
 from tlx.results import data_table
 from tlx.results import profile as profiles
 from tlx.results.clock import Clock
-from tlx.results.console import amount, console, counted, say, summary
+from tlx.results.console import amount, console, say, summary
 from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
 from tlx.results.result import compose
@@ -34,9 +34,9 @@ from tlx.storage import write_json
 from tlx.training.banks import Banks
 from tlx.training.phases import train_phases
 from tlx.training.race import race
-from tlx.training.remarks import remarks
+from tlx.training.remarks import manner, remarks, trains
 from tlx.training.survey import settle_cut, side_profile
-from tlx.training.work import Work, assemble, solvable
+from tlx.training.work import Work, assemble
 
 
 def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, resuming: bool = False) -> dict[str, Any]:
@@ -161,10 +161,8 @@ def announce(
         start += " against random ones"
     say(out, "network", f"{config.backbone.name}, {start}, {amount(surgery.kept)} parameters kept")
     for phase in plan(config):
-        solved = solvable(config, network, phase)
-        how = "on features computed once" if solved else f"for {counted(phase.epochs, 'epoch')}"
         label = "training" if phase.name == "train" else phase.name
-        say(out, label, f"{awake(network, phase)}, {how}")
+        say(out, label, f"{trains(config, network, phase)}, {manner(config, network, phase)}")
         for remark in remarks(config, network, phase):
             say(out, "", remark)
 
