@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch import nn
 
-from tlx.config.groups import NoAugment, StandardAugment
-from tlx.data.module import ImageModule
-from tlx.data.source import ArrayImages, Source
+from tlx.config.groups import LightAugment, NoAugment, StandardAugment
+from tlx.data.module import ImageModule, ThreadedViews
+from tlx.data.source import ArrayImages, FileImages, Source
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
 
@@ -167,3 +169,27 @@ def test_workers_are_chosen_by_the_kind_of_source() -> None:
     from_files = Source(source.classes, source.train, source.val, source.test, in_memory=False)
     chosen = ImageModule(from_files, module().prepare, NoAugment(), 4, None, "none", 0).workers
     assert 1 <= chosen <= 8
+
+
+def test_threads_prepare_what_workers_prepare(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paths = [f"{index}.png" for index in range(9)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / path)
+    files = FileImages(tmp_path, paths, np.arange(9) % 3)
+    source = Source(("a", "b", "c"), files, files, files)
+    prepare = Prepare(32, (0.5,) * 3, (0.25,) * 3, "bicubic", 0.9)
+    keys = [(0, index) for index in (4, 1, 8, 0, 2)]
+
+    def read(workers: int | None, device: str = "cpu", drawn: bool = False) -> tuple[Any, dict[str, torch.Tensor]]:
+        module = ImageModule(source, prepare, LightAugment(), 4, workers, "none", 0)
+        loader = module.loader_of("train", keys, drawn, 2, device)
+        batches = list(loader)
+        return loader, {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+
+    threaded, ours = read(None)
+    plain, theirs = read(0)
+    assert isinstance(threaded.dataset, ThreadedViews)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for loader in (plain, read(None, drawn=True)[0], read(None, "cuda")[0]):
+        assert not isinstance(loader.dataset, ThreadedViews)

@@ -150,3 +150,22 @@ def test_a_drawn_view_is_addressed_by_how_it_was_drawn() -> None:
         assert not (other[:, None] == plain).all(2).any()
     same = ArrayImages("x", images.images[[0, 0, 0]], np.arange(3))
     assert len(np.unique(ids(same, Draw(prepare, LightAugment(), 0), 1), axis=0)) == 3  # another index, another draw
+
+
+def test_code_that_prepares_images_otherwise_is_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(TimmBackbone(name="test_resnet"), ScratchInit(), HeadCut(), TrunkFreeze(), LinearHead(), 3, 0, 32)[
+        0
+    ]
+    prepare = Prepare(32, (0.5,) * 3, (0.25,) * 3, "bilinear", 0.9)
+    images = ArrayImages("x", np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64))
+
+    def found() -> tuple[str, bytes, bytes]:
+        drawn = ids(images, Draw(prepare, LightAugment(), 0), 1)
+        return address(ingredients(network, prepare, "32", "cpu")), ids(images).tobytes(), drawn.tobytes()
+
+    before = found()
+    assert found() == before
+    real = module.decode
+    monkeypatch.setattr(module, "decode", lambda file, least: real(file, least).transpose(Image.Transpose.ROTATE_180))
+    after = found()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True, False]

@@ -242,17 +242,20 @@ def test_views_are_those_that_a_training_draws(workers: int, tmp_path: Path) -> 
     assert Spy.passed == 22  # three views are known
 
 
-def test_what_another_pass_has_computed_is_taken_over(tmp_path: Path) -> None:
+def test_what_another_pass_has_computed_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net, images = network(), module()
     rows = features(reader(net, images).bank("train"))
     Spy.passed = 0
     reading = reader(net, images, tmp_path)
     assert not reading.knows("train")
-    reading.adopt("train", 0, rows[:6])
-    reading.adopt("train", 0, rows[6:], start=6)
+    beside = np.hstack([rows + 1, rows, rows + 2])  # other depths
+    monkeypatch.setattr(module_under_test, "CHUNK", 4)
+    reading.adopt("train", 0, beside, slice(rows.shape[1], 2 * rows.shape[1]))
     assert reading.knows("train")
     assert np.array_equal(features(reader(net, images, tmp_path).bank("train")), rows)
-    assert (Spy.passed, reading.adopted) == (0, 11)
+    assert Spy.passed == 0
+    reading.bank("train")
+    assert (reading.found, reading.computed) == (0, 0)  # neither known from before nor computed by this pass
 
 
 class Secret(torch.nn.Module):

@@ -11,6 +11,8 @@ import numpy as np
 from tlx.features import room
 from tlx.features.store import Store
 
+OLD, OLDER, NEW = (letter * 32 for letter in "abc")  # addresses
+
 
 def bank(root: Path, name: str, rows: int, used: float) -> Store:
     store = Store(root / name, 250)
@@ -23,29 +25,31 @@ def bank(root: Path, name: str, rows: int, used: float) -> Store:
 
 def test_what_was_used_longest_ago_goes(tmp_path: Path) -> None:
     now = time.time()
-    for name, ago in (("old", 300), ("older", 400), ("new", 10)):
+    for name, ago in ((OLD, 300), (OLDER, 400), (NEW, 200)):
         bank(tmp_path, name, 100, now - ago)  # 100 kB each
     assert room.tidy(tmp_path, 10**9) == 0
     whole = room.taken(tmp_path)
     assert 300_000 < whole < 330_000
     freed = room.tidy(tmp_path, 250_000)
-    assert {path.name for path in tmp_path.iterdir()} == {"old", "new"}
+    assert {path.name for path in tmp_path.iterdir()} == {OLD, NEW}
     assert room.taken(tmp_path) == whole - freed
-    room.mark(Store(tmp_path / "old", 250))  # used again
+    room.mark(Store(tmp_path / OLD, 250), {})  # used again, and still
     room.tidy(tmp_path, 150_000)
-    assert {path.name for path in tmp_path.iterdir()} == {"old"}
+    assert {path.name for path in tmp_path.iterdir()} == {OLD}
+    room.tidy(tmp_path, 0)
+    assert {path.name for path in tmp_path.iterdir()} == {OLD}
 
 
 def test_what_is_in_use_is_spared(tmp_path: Path) -> None:
-    old = bank(tmp_path, "old", 100, time.time() - 500)
-    bank(tmp_path, "new", 100, time.time())
+    old = bank(tmp_path, OLD, 100, time.time() - 500)
+    bank(tmp_path, NEW, 100, time.time() - 400)
     room.tidy(tmp_path, 0, {old.folder})
-    assert {path.name for path in tmp_path.iterdir()} == {"old"}
+    assert {path.name for path in tmp_path.iterdir()} == {OLD}
 
 
 def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    bank(tmp_path, "x", 3, time.time())
-    dead, alive = tmp_path / "x" / ".a.safetensors.1.tmp", tmp_path / "x" / ".b.safetensors.2.tmp"
+    bank(tmp_path, OLD, 3, time.time())
+    dead, alive = tmp_path / OLD / ".a.safetensors.1.tmp", tmp_path / OLD / ".b.safetensors.2.tmp"
     for left in (dead, alive):
         left.touch()
     os.utime(dead, (0, 0))
@@ -60,7 +64,34 @@ def test_nothing_there_is_nothing_taken(tmp_path: Path) -> None:
 
 
 def test_a_bank_without_a_mark_goes_first(tmp_path: Path) -> None:
-    bank(tmp_path, "marked", 100, time.time() - 500)
-    (bank(tmp_path, "bare", 100, time.time()).folder / room.MARK).unlink()  # type: ignore[operator]
+    bank(tmp_path, OLD, 100, time.time() - 500)
+    (bank(tmp_path, NEW, 100, time.time()).folder / room.MARK).unlink()  # type: ignore[operator]
     room.tidy(tmp_path, 150_000)
-    assert {path.name for path in tmp_path.iterdir()} == {"marked"}
+    assert {path.name for path in tmp_path.iterdir()} == {OLD}
+
+
+def test_what_is_no_bank_is_left_alone(tmp_path: Path) -> None:
+    """A bank's folder may be one that holds other things as well."""
+    for name in ("thesis", "outputs", ".git", "d" * 31, "e" * 32 + "-x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "words.txt").write_text("mine " * 50_000)
+        (tmp_path / name / ".a.tmp").touch()
+        os.utime(tmp_path / name / ".a.tmp", (0, 0))
+    old = bank(tmp_path, OLD, 100, 0)
+    assert old.folder is not None
+    (old.folder / "mine.txt").touch()
+    (tmp_path / ("f" * 32)).symlink_to(tmp_path / "thesis", target_is_directory=True)
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    room.tidy(tmp_path, 0)
+    gone = before - set(tmp_path.rglob("*"))
+    assert {path.parent for path in gone} == {old.folder}
+    assert [path.name for path in old.folder.iterdir()] == ["mine.txt"]
+
+
+def test_a_bank_that_was_removed_in_use_is_marked_again(tmp_path: Path) -> None:
+    store = bank(tmp_path, OLD, 100, 0)
+    room.tidy(tmp_path, 0)
+    assert not (tmp_path / OLD).exists()
+    store.add(np.ones((1, 16), np.uint8), np.ones((1, 250), np.float32))
+    room.mark(store, {"name": "again"})
+    assert "again" in (tmp_path / OLD / room.MARK).read_text()

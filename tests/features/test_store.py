@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -211,3 +213,19 @@ def test_a_writer_that_does_not_replace_tears_files(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(module, "write_shard", in_place)
     monkeypatch.setattr(module.Store, "_open", lambda self, path: True)
     assert kill_writers(tmp_path / "bank", 4, 15) > 0
+
+
+def test_many_files_can_be_open(tmp_path: Path) -> None:
+    """In a process that may open few: a bank that has been filled for hours has more."""
+    code = (
+        "import resource, sys; from pathlib import Path; import numpy as np; from tlx.features.store import Store\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]; resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "ids = np.random.default_rng(0).integers(0, 256, (100, 16), dtype=np.uint8); folder = Path(sys.argv[1])\n"
+        "if sys.argv[2] == 'write':\n"
+        "    for each in ids: Store(folder / 'x', 2).add(each[None], np.ones((1, 2), np.float32))\n"
+        "else:\n"
+        "    assert not len(Store(folder / 'x', 2).missing(ids)); open(folder / 'y', 'w').close()\n"
+    )
+    for what in ("write", "read"):
+        done = subprocess.run([sys.executable, "-c", code, tmp_path, what], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr

@@ -7,9 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import TINY
 from tlx.storage import read_tensors
@@ -68,3 +71,43 @@ def test_every_jobs_children_got_that_jobs_overrides(swept: tuple[Path, Path]) -
         sorted(path.name for path in two.iterdir() if path.is_dir() and path.name != "cache") == jobs
     )  # no child left a folder of its own
     assert len((two / "comparison.csv").read_text().splitlines()) == 7
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_bank_and_train_a_head_on_it(tmp_path: Path) -> None:
+    """By descent; then with fewer new images than processes, and with a folder that nobody can write to."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("val", 5), ("test", 5)):
+        for label in ("a", "b"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / label / f"{index}.png")
+    (tmp_path / "file").touch()
+    words = ["case=small_similar", *TINY, "solver=sgd", "data=folder", f"data.root={tmp_path / 'data'}"]
+    words += ["trainer.max_epochs=2", "callbacks.progress=false"]
+
+    def run(name: str, *more: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "tlx", *words, f"hydra.run.dir={tmp_path / name}", *more]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TLX_CACHE": str(tmp_path / "cache")}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+        assert done.returncode == 0, done.stderr
+        result: dict[str, Any] = json.loads((tmp_path / name / "result.json").read_text())
+        return result
+
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    alone = run("alone", f"features.dir={tmp_path / 'other'}")
+    for name, more in (
+        ("empty", ()),
+        ("filled", ()),
+        ("memory", ("features.dir=null",)),
+        ("closed", (f"features.dir={tmp_path / 'file' / 'x'}",)),
+        ("everywhere", ("features.depths=all", f"features.dir={tmp_path / 'file' / 'x'}")),
+    ):
+        result = run(name, *two, *more)
+        for split in ("train", "val", "test"):
+            loss = alone["metrics"][split]["loss"]
+            assert result["metrics"][split]["loss"] == pytest.approx(loss, rel=1e-4), name
+    new = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    new.save(tmp_path / "data" / "val" / "a" / "new.png")
+    assert run("one more", *two)["bank"]["computed"] >= 1

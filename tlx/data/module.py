@@ -6,6 +6,7 @@ import os
 import signal
 import weakref
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tlx.data.cache import Size, cached
 from tlx.data.order import Key, Order
-from tlx.data.source import Images, Source
+from tlx.data.source import FileImages, Images, Source
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
 
@@ -52,6 +53,28 @@ class Views(Dataset[dict[str, Any]]):
         image = self.images.read(index, (self.draw or self.prepare).least)
         tensor = self.draw(image, epoch, index) if self.draw else self.prepare(image)
         return {"image": tensor, "label": int(self.images.labels[index]), "index": index}
+
+
+class ThreadedViews(Views):
+    """Views that threads of this process prepare, a batch at once, as for testing.
+
+    On a processor that also computes the network, decoding and computing take turns, each on all cores: worker
+    processes would take cores from threads that wait for each other.
+    """
+
+    def __init__(self, images: Images, prepare: Prepare) -> None:
+        super().__init__(images, prepare)
+        self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+
+    def __getitems__(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
+        """Prepare a batch; what Pillow does lets go of Python's lock, what torch does has threads of its own."""
+        index = [key[1] for key in keys]
+        sized = self.pool.map(lambda i: self.prepare.sized(self.images.read(i, self.prepare.least)), index)
+        labels = self.images.labels
+        return [
+            {"image": self.prepare.normalise(image), "label": int(labels[i]), "index": i}
+            for i, image in zip(index, sized, strict=True)
+        ]
 
 
 class Loader(DataLoader[Any]):
@@ -99,6 +122,7 @@ class ImageModule(pl.LightningDataModule):
         self.prepare = prepare
         self.draw = Draw(prepare, augment, seed)
         self.batch_size = batch_size
+        self.chooses = workers is None  # how images are read, itself
         self.workers = _workers(source) if workers is None else workers
         self.balance = balance
         self.seed = seed
@@ -127,9 +151,17 @@ class ImageModule(pl.LightningDataModule):
         """Return a loader over a split in its own order, prepared as for testing, shared out over processes."""
         return self._plain(self.source.split(split))
 
-    def loader_of(self, split: str, keys: Sequence[Key], drawn: bool, batch_size: int) -> DataLoader[Any]:
-        """Return a loader over (view, index) pairs, for this process alone: drawn views, or images as for testing."""
-        views = Views(self.source.split(split), self.prepare, self.draw if drawn else None)
+    def loader_of(
+        self, split: str, keys: Sequence[Key], drawn: bool, batch_size: int, device: str = "cpu"
+    ) -> DataLoader[Any]:
+        """Return a loader over (view, index) pairs, for this process alone: drawn views, or images as for testing.
+
+        ``device``: the type of that on which the network computes.
+        """
+        images = self.source.split(split)
+        if device == "cpu" and not drawn and self.chooses and isinstance(images, FileImages):
+            return DataLoader(ThreadedViews(images, self.prepare), sampler=keys, batch_size=batch_size)
+        views = Views(images, self.prepare, self.draw if drawn else None)
         return self._loader(views, sampler=keys, batch_size=batch_size)
 
     def _plain(self, images: Images) -> DataLoader[Any]:

@@ -44,8 +44,13 @@ class Prepare:
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Prepare one image."""
-        sized = v2.functional.resize(image, [self.side], interpolation=self.mode)
-        return self.normalise(v2.functional.center_crop(sized, [self.image_size]))
+        return self.normalise(self.sized(image))
+
+    def sized(self, image: Image.Image) -> Image.Image:
+        """Resize and crop an image."""
+        resized = v2.functional.resize(image, [self.side], interpolation=self.mode)
+        cropped: Image.Image = v2.functional.center_crop(resized, [self.image_size])
+        return cropped
 
     def normalise(self, image: Image.Image) -> torch.Tensor:
         """Turn an image of the right size into normalised pixels."""

@@ -11,11 +11,14 @@ import json
 import re
 from dataclasses import asdict
 from importlib.metadata import version
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
+from tlx.data.decode import decode
 from tlx.data.source import Images
 from tlx.data.transforms import Draw, Prepare
 from tlx.features.shard import ID_BYTES
@@ -24,6 +27,7 @@ from tlx.network.fingerprint import combined, hashed
 from tlx.network.network import Network
 
 FORMAT = 1
+ORIENTATION = 0x0112
 PACKAGES = ("torch", "torchvision", "timm", "pillow")
 
 
@@ -38,6 +42,7 @@ def ingredients(network: Network | Depths, prepare: Prepare, precision: str, dev
         "cut": [point.kind, point.name, point.stage],
         "pool": "depths" if isinstance(network, Depths) else network.head.pool.kind,
         "preprocessing": prepare.settings,
+        "prepared": _digest(prepare(decode(_photograph(), prepare.least))),
         "precision": precision,
         "memory_format": str(trunk.memory_format),
         "device": device,
@@ -62,13 +67,29 @@ def ids(images: Images, draw: Draw | None = None, views: int = 0) -> np.ndarray:
     if not views:
         return np.ascontiguousarray(digests)
     assert draw is not None
-    how = json.dumps([draw.seed, asdict(draw.augment)], sort_keys=True)
+    drawn_so = _digest(draw(decode(_photograph(), draw.least), 0, 0))
+    how = json.dumps([draw.seed, asdict(draw.augment), drawn_so], sort_keys=True)
     drawn = [
         hashlib.blake2b(digest.tobytes() + f"{how} {view} {index}".encode(), digest_size=ID_BYTES).digest()
         for view in range(views)
         for index, digest in enumerate(images.digests)
     ]
     return np.frombuffer(b"".join(drawn), np.uint8).reshape(-1, ID_BYTES)
+
+
+def _photograph() -> bytes:
+    """Return a fixed photograph, lying on its side: what is made of it changes with the code that prepares."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((640, 480), Image.Resampling.BILINEAR)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    file = BytesIO()
+    image.save(file, "JPEG", quality=90, exif=exif)
+    return file.getvalue()
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
 
 
 def _described(model: torch.nn.Module) -> str:

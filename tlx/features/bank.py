@@ -15,7 +15,7 @@ from tlx.data.module import ImageModule
 from tlx.errors import MachineError, NumericalError
 from tlx.features import room
 from tlx.features.address import address, ids, ingredients
-from tlx.features.filling import Filling
+from tlx.features.filling import Filling, NotFiniteError
 from tlx.features.rows import HELD, Rows
 from tlx.features.shard import ID_BYTES
 from tlx.features.store import Store
@@ -30,6 +30,7 @@ log = logging.getLogger("tlx")
 CANARY = np.zeros((1, ID_BYTES), np.uint8)  # the address of what a trunk makes of a fixed random image
 CLOSE = 1e-3  # how far that may lie apart, of its root mean square: threads and machines round differently
 LARGE = 256  # images a batch on a GPU, and half as many until its memory takes them
+CHUNK = 8192  # rows that are handed from one bank to another at once
 NAMESAKES = 16  # trunks of one address that nevertheless compute differently
 
 
@@ -58,7 +59,9 @@ class Reader:
         self, network: Network | Depths, images: ImageModule, trainer: pl.Trainer, root: Path | None = None
     ) -> None:
         self.network, self.images, self.trainer = network, images, trainer
-        self.found = self.computed = self.adopted = 0  # rows
+        self.found = self.computed = 0  # rows
+        self._adopted: dict[tuple[str, int], int] = {}  # rows that were not there before this run
+        self._ids: dict[tuple[str, int], np.ndarray] = {}
         self._read: dict[tuple[str, int], Bank] = {}
         device = trainer.strategy.root_device.type
         self.batch_size = max(1, images.batch_size // trainer.world_size, LARGE if device == "cuda" else 1)
@@ -77,30 +80,40 @@ class Reader:
         return self._read[split, views]
 
     def _bank(self, split: str, views: int) -> Bank:
-        images = self.images.source.split(split)
-        wanted = ids(images, self.images.draw, views)
-        missing = self.trainer.strategy.broadcast(self.store.missing(wanted))  # all processes compute, or none
+        wanted, missing = self._missing(split, views)
         if len(missing):
             self._compute(split, wanted, missing, drawn=views > 0)
         self.computed += len(missing)
-        self.found += len(wanted) - len(missing)
+        self.found += len(wanted) - len(missing) - self._adopted.get((split, views), 0)
         rows = self.store.rows(wanted)
-        labels = np.tile(images.labels, max(1, views))
+        labels = np.tile(self.images.source.split(split).labels, max(1, views))
         return Bank(rows[:] if rows.nbytes <= HELD else rows, labels)
 
     def knows(self, split: str, views: int = 0) -> bool:
         """Whether all of a split's rows are there."""
-        return not len(self.store.missing(ids(self.images.source.split(split), self.images.draw, views)))
+        return not len(self._missing(split, views)[1])
 
-    def adopt(self, split: str, views: int, features: np.ndarray, start: int = 0) -> None:
-        """Keep rows (n, D) of a split, from row ``start`` on, which another pass has computed."""
-        wanted = ids(self.images.source.split(split), self.images.draw, views)[start : start + len(features)]
-        missing = self.store.missing(wanted)
-        if self.trainer.is_global_zero or self.store.folder is None:
-            self.store.add(wanted[missing], features[missing])
+    def adopt(self, split: str, views: int, features: np.ndarray | Rows, columns: slice) -> None:
+        """Keep what another pass has computed: some columns of a split's features (N, all of them)."""
+        wanted, missing = self._missing(split, views)
+        if self.trainer.is_global_zero:
+            self._keep(wanted, missing, features, columns)
         self.trainer.strategy.barrier()
         self.store.refresh()
-        self.adopted += len(missing)
+        self._keep(wanted, self.store.missing(wanted), features, columns)  # of a bank that processes do not share
+        self._adopted[split, views] = len(missing)
+
+    def _keep(self, wanted: np.ndarray, missing: np.ndarray, features: np.ndarray | Rows, columns: slice) -> None:
+        for start in range(0, len(missing), CHUNK):
+            part = missing[start : start + CHUNK]
+            self.store.add(wanted[part], features[part][:, columns])
+
+    def _missing(self, split: str, views: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return a split's addresses, and which of them are not there: every process gets the first one's answer."""
+        if (split, views) not in self._ids:
+            self._ids[split, views] = ids(self.images.source.split(split), self.images.draw, views)
+        wanted = self._ids[split, views]
+        return wanted, self.trainer.strategy.broadcast(self.store.missing(wanted))
 
     def _compute(self, split: str, wanted: np.ndarray, missing: np.ndarray, drawn: bool) -> None:
         trainer, mine = self.trainer, missing[self.trainer.global_rank :: self.trainer.world_size]
@@ -120,16 +133,23 @@ class Reader:
     def _pass(self, split: str, wanted: np.ndarray, mine: np.ndarray, drawn: bool) -> None:
         trainer, count = self.trainer, len(self.images.source.split(split).labels)
         keys = [divmod(int(index), count) for index in mine]
-        loader = self.images.loader_of(split, keys, drawn, self.batch_size)
-        filling = Filling(self.store, wanted[mine])
+        loader = self.images.loader_of(split, keys, drawn, self.batch_size, trainer.strategy.root_device.type)
+        filling = Filling(self.store, wanted[mine], lambda: room.mark(self.store, self.made_of))
         trainer.callbacks.append(filling)  # type: ignore[attr-defined]
         try:
             trainer.predict(Embedder(self.network), loader, return_predictions=False)
+        except NotFiniteError:
+            pass
         finally:  # also of an interrupted pass, what is done is kept
             trainer.callbacks.remove(filling)  # type: ignore[attr-defined]
             filling.flush()
-        if filling.bad is not None:
-            name = self.images.source.split(split).name(int(mine[filling.bad]) % count)
+        bad = None if filling.bad is None else int(mine[filling.bad]) % count
+        if trainer.world_size > 1:  # all of them end, or none
+            found: list[Any] = [None] * trainer.world_size
+            torch.distributed.all_gather_object(found, bad)
+            bad = next((index for index in found if index is not None), None)
+        if bad is not None:
+            name = self.images.source.split(split).name(bad)
             raise NumericalError(f"the features of {name} are not finite", "set trainer.precision=32")
 
     def _together(self, wanted: np.ndarray) -> None:
@@ -169,6 +189,6 @@ def _opened(network: Network | Depths, made_of: dict[str, Any], root: Path | Non
             return store
         apart = np.abs(store.rows(CANARY)[:] - canary).max()
         if apart <= CLOSE * float(np.sqrt(np.square(canary).mean())):
-            room.mark(store)
+            room.mark(store, made_of)
             return store
     return Store(None, canary.shape[1])

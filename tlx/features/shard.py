@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tlx.storage import write_bytes
 
 ID_BYTES = 16
 SUFFIX = ".safetensors"
+UNTRACKED: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # a map keeps no file open
 
 
 class DamagedError(Exception):
@@ -76,7 +78,7 @@ def open_shard(path: Path) -> Shard:
         size = file.seek(0, 2)
         if size < 8:
             raise DamagedError(f"{path} is torn")
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, **UNTRACKED)
     try:
         start = 8 + int.from_bytes(mapped[:8], "little")
         header: Any = json.loads(mapped[8:start]) if start <= size else None

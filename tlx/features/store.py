@@ -6,6 +6,7 @@ removes it and computes it again. Two writers of the same rows write them twice.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tlx.features.shard import ID_BYTES, SUFFIX, DamagedError, Shard, open_shard
 
 log = logging.getLogger("tlx")
 
+BESIDES = 1024  # files that are open besides a bank's: of images, logs, libraries
 KEY = f"S{ID_BYTES}"  # text sorts fastest; all are of one length, so that trailing zeros count
 
 
@@ -45,7 +47,9 @@ class Store:
         if self.folder is None or not self.folder.is_dir():
             return
         known = {shard.path for shard in self._shards}
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+        paths = sorted(self.folder.glob(f"*{SUFFIX}"))
+        _allow_files(len(paths))
+        for path in paths:
             if path not in known:
                 self._open(path)
         self._index()
@@ -142,6 +146,20 @@ class Store:
             same = self._ids[at] == keys
             found[same] = self._places[at[same]]
         return found
+
+
+def _allow_files(count: int) -> None:
+    """Let this process open so many files besides those of others: a map may keep its file open."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * count + BESIDES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
 def _keys(ids: np.ndarray) -> np.ndarray:

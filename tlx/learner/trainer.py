@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from torch.utils.data import DataLoader, TensorDataset
 
 from tlx.config.groups import Trainer
 from tlx.errors import InputError
@@ -55,6 +57,24 @@ def make_trainer(
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         asked = f"trainer.accelerator={config.accelerator} devices={config.devices} precision={config.precision}"
         raise InputError(f"{asked}: {str(error).splitlines()[0]}", "choose trainer=auto or trainer=cpu") from None
+
+
+def meet(trainer: pl.Trainer) -> None:
+    """Start a run's other processes and wait until all are there; from then on they can ask and answer each other.
+
+    Lightning starts them when it first has to, and until then leaves every question to the process that asks.
+    """
+    if trainer.world_size > 1 and not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        one_each: DataLoader[Any] = DataLoader(TensorDataset(torch.zeros(1)))
+        trainer.predict(_Nothing(), one_each, return_predictions=False)
+
+
+class _Nothing(pl.LightningModule):
+    """Does nothing, in every process."""
+
+    def predict_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """Return the batch."""
+        return batch[0]
 
 
 def _several_gpus(config: Trainer) -> bool:

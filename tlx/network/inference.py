@@ -18,6 +18,7 @@ class Embedder(pl.LightningModule):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
     def predict_step(self, batch: Any, batch_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a batch's images and their features."""
@@ -30,6 +31,7 @@ class Classifier(pl.LightningModule):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
     def predict_step(self, batch: Any, batch_idx: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of a batch's images and their logits."""
@@ -48,11 +50,11 @@ def predict(trainer: pl.Trainer, module: pl.LightningModule, loader: Any) -> tor
 
     ``loader`` holds this process's part; the parts of all processes come back in every process.
     """
-    parts = trainer.predict(module, loader, return_predictions=True) or []
-    indices = torch.cat([index.cpu() for index, _ in parts])
-    values = torch.cat([value.cpu() for _, value in parts])
+    predicted = trainer.predict(module, loader, return_predictions=True) or []
+    parts = [(index.cpu(), value.cpu()) for index, value in predicted]
     if trainer.world_size > 1:
         gathered: list[Any] = [None] * trainer.world_size
-        torch.distributed.all_gather_object(gathered, (indices, values))
-        indices, values = (torch.cat(column) for column in zip(*gathered, strict=True))
+        torch.distributed.all_gather_object(gathered, parts)
+        parts = [part for those in gathered for part in those]
+    indices, values = (torch.cat(column) for column in zip(*parts, strict=True))
     return values[indices.argsort()]

@@ -13,7 +13,7 @@ from tlx.data.source import SPLITS
 from tlx.features import room
 from tlx.features.bank import Reader
 from tlx.learner.progress import ProgressBar
-from tlx.learner.trainer import make_trainer
+from tlx.learner.trainer import make_trainer, meet
 from tlx.network.depths import Depths
 from tlx.network.memory_format import lay_out
 from tlx.network.network import Network
@@ -47,6 +47,7 @@ class Banks:
         source, settings = images.source, self.config.trainer
         count = sum(len(source.split(split).labels) for split in SPLITS)
         trainer = make_trainer(settings)
+        meet(trainer)
         pace = inference_pace("features", self.config, network, count, trainer, self.decisions)
         lay_out(network if isinstance(network, Depths) else network.trunk, pace.memory_format)
         if pace.precision != settings.precision:
@@ -68,7 +69,7 @@ class Banks:
         """
         if not self.readers or not isinstance(self.config.features, BankFeatures):
             return None
-        found, computed = sum(r.found - r.adopted for r in self.readers), sum(r.computed for r in self.readers)
+        found, computed = sum(r.found for r in self.readers), sum(r.computed for r in self.readers)
         told = {"found": found, "computed": computed, "damaged": sum(r.store.damaged for r in self.readers)}
         root, limit = self.root, self.features.max_gb
         if root is None:

@@ -1,19 +1,16 @@
-"""Reading: how a phase gets the features that its head is solved on."""
+"""Reading: how a phase gets the features that its head is trained on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from tlx.config.groups import BankFeatures
 from tlx.data.module import ImageModule
 from tlx.features.bank import Bank, Reader
 from tlx.network.network import Network
+from tlx.results.console import console, say
 from tlx.training.survey import Survey, opened
 from tlx.training.work import Work
-
-CHUNK = 8192  # rows that are handed from one bank to another at once
 
 
 @dataclass
@@ -40,16 +37,22 @@ class Reading:
         if self.survey is None and not everywhere:
             return
         known = self.survey.opened if self.survey else opened(config, banks)
-        self.columns = known.columns(self.network)
         if everywhere:
-            self.deep = banks.reader(known.depths, self.images)
-        elif self.columns is not None and self.survey and self.survey.source.train is self.work.source.train:
-            self.reader.adopt("train", 0, self.survey.features[:, self.columns])
+            self.deep = banks.reader(known.depths, self.images)  # which lays the depths out as the network is
+        self.columns = known.columns(self.network)
+        if everywhere and self.columns is None and self.work.decisions.writes:
+            say(console(), "features", "this cut and pooling are none of the depths: they have a pass of their own")
 
     def read(self, split: str, views: int = 0) -> Bank:
-        """Return a split's features: of its images, or of so many drawn views of each."""
-        if self.deep is not None and self.columns is not None and not self.reader.knows(split, views):
-            rows = self.deep.bank(split, views).features
-            for start in range(0, len(rows), CHUNK):
-                self.reader.adopt(split, views, np.asarray(rows[start : start + CHUNK])[:, self.columns], start)
+        """Return a split's features: of its images, or of so many drawn views of them."""
+        if self.columns is not None and not self.reader.knows(split, views):
+            if self.deep is not None:
+                self.reader.adopt(split, views, self.deep.bank(split, views).features, self.columns)
+            elif self.survey and (split, views) == ("train", 0) and self._surveyed:
+                self.reader.adopt(split, views, self.survey.features, self.columns)
         return self.reader.bank(split, views)
+
+    @property
+    def _surveyed(self) -> bool:
+        """Whether the survey has looked at these very images."""
+        return self.survey is not None and self.survey.source.train is self.work.source.train
