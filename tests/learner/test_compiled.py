@@ -74,6 +74,20 @@ def test_where_it_does_not_work_that_is_said(tlx: Command, monkeypatch: pytest.M
     assert "leave trainer.compile=false" in answer.err
 
 
+def test_what_is_compiled_is_the_batch_of_one_process(tlx: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[int] = []
+
+    def compiling(network: Any, batch: int, *_: Any) -> None:
+        batches.append(batch)
+        raise InputError("seen", "end here")
+
+    monkeypatch.setattr("tlx.training.phases.compile_forward", compiling)
+    assert tlx(*RUN, "trainer.compile=true").code == 2
+    monkeypatch.setattr("pytorch_lightning.Trainer.world_size", 3)
+    assert tlx(*RUN, "trainer.compile=true").code == 2
+    assert batches == [12, 4]
+
+
 @pytest.mark.slow
 def test_the_real_compiler_trains_what_the_plain_network_trains(tlx: Command, tmp_path: Path) -> None:
     words = (*RUN[:-2], "augment=none", "callbacks.progress=false", "backbone.kwargs={zero_init_last: false}")

@@ -173,8 +173,9 @@ def fit(
     certificate.enter(phase.index, phase.name, 0)
     phase = with_rate(work, trained, phase, trainer, images)
     if work.config.trainer.compile and pace:
+        batch = max(1, images.order.batch_size // trainer.world_size)  # the order counts all processes together
         with work.clock.phase("fit"):
-            compile_forward(network, images.order.batch_size, trainer.strategy.root_device, pace)
+            compile_forward(network, batch, trainer.strategy.root_device, pace)
     learner = Learner(
         trained,
         len(work.source.classes),
