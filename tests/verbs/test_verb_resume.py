@@ -12,7 +12,10 @@ import pytest
 
 from tests.conftest import TINY
 from tests.interrupting import RUN, Command, differences, interrupt_after, interrupted_and_resumed, state_of
+from tlx.config.groups import BankFeatures, NoFeatures
+from tlx.config.roots import OwnBackbone
 from tlx.data.order import Order
+from tlx.verbs.resume import saved_config
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -158,3 +161,50 @@ def test_resume_of_no_run(tlx: Command) -> None:
     assert answer.code == 2
     assert "nowhere holds no run" in answer.err
     assert tlx("resume").code == 2
+
+
+@pytest.mark.parametrize("policy", ["trunk", "none", "lp_ft"])
+def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(tlx: Command, tmp_path: Path, policy: str) -> None:
+    """Its config called features in memory ``memory``, and knew no pace."""
+    words = (
+        *RUN,
+        f"freeze={policy}",
+        "trainer.precision=32",
+        "trainer.memory_format=channels_last",
+        "features.dir=null",
+    )
+    assert tlx(*words, "augment=none", "hydra.run.dir=run").code == 0
+    folder = tmp_path / "run"
+    result = json.loads((folder / "result.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    config["features"] = {"kind": "memory", "profile_up_to": 2000}
+    for name in ("memory_format", "compile", "checkpointing", "cache_dir"):
+        del config["trainer"][name]
+    (folder / "config.json").write_text(json.dumps(config))
+    decisions = folder / "checkpoints" / "decisions.json"
+    taken = json.loads(decisions.read_text())
+    decisions.write_text(json.dumps({name: value for name, value in taken.items() if not name.startswith("pace/")}))
+    answer = tlx("evaluate", "run=run")
+    assert answer.code == 0, answer.err
+    assert f"{result['metrics']['test']['loss']:.4f}" in answer.out
+    (folder / "result.json").unlink()
+    answer = tlx("resume", "run=run")
+    assert answer.code == 0, answer.err
+    again = json.loads((folder / "result.json").read_text())
+    assert again["fingerprints"] == result["fingerprints"]
+    assert again["metrics"] == result["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        ({"kind": "memory"}, BankFeatures(dir=None)),
+        ({"kind": "memory", "profile_up_to": 7}, BankFeatures(dir=None, profile_up_to=7)),
+        ({"kind": "off"}, NoFeatures()),
+        ({"kind": "bank", "dir": "here"}, BankFeatures(dir="here")),
+    ],
+)
+def test_features_are_read_in_the_words_of_their_time(tlx: Command, features: dict[str, Any], told: object) -> None:
+    assert tlx(*RUN, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
+    plain = {**json.loads(Path("run/config.json").read_text()), "features": features}
+    assert saved_config(plain, OwnBackbone()).features == told

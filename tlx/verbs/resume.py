@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from tlx.config.check import check
-from tlx.config.groups import CustomBackbone
+from tlx.config.groups import BankFeatures, CustomBackbone
 from tlx.config.roots import OwnBackbone, ResumeConfig, TrainConfig
 from tlx.errors import InputError
 from tlx.learner.plan import plan
@@ -38,7 +38,7 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     told = _growth(settings, extended)
     if folder.result.is_file():
         result: dict[str, Any] = read_json(folder.result)
-        if told and result["best"] is None and len(plan(settings)) == 1:
+        if told and result.get("best") is None and len(plan(settings)) == 1:
             raise InputError("this run was solved on features and has no epochs to extend", "leave the epochs out")
         if not told:
             say(out, "resume", "this run is finished; nothing is left to do")
@@ -108,4 +108,13 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
         resolved["backbone"] = {**backbone, "target": own.target, "kwargs": own.kwargs}
     elif own.target is not None:
         raise InputError("backbone.target is for a run with backbone=custom, which this one is not", "leave it out")
+    if isinstance(features := resolved.get("features"), dict):
+        resolved["features"] = _renamed(features)
     return check({key: value for key, value in resolved.items() if key != "output"}, TrainConfig)
+
+
+def _renamed(features: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's ``features`` in today's words: ``memory``, as it was once called, is a bank without a folder."""
+    if features.get("kind") != "memory":
+        return features
+    return {**features, "kind": BankFeatures.kind, "dir": None}
