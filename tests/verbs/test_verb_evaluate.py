@@ -6,10 +6,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import TINY, Answer
+from tlx.verbs import evaluate
 
 Command = Callable[..., Answer]
 
@@ -85,3 +88,31 @@ def test_other_images_are_not_taken_at_another_size(tlx: Command, run: str, phot
     answer = tlx(*words, "data.image_size=32")
     assert answer.code == 0, answer.err
     assert "model     run/model\n" in answer.out
+
+
+def test_a_run_is_measured_at_the_pace_of_its_features(
+    tlx: Command, tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its head was solved on them, and no training has settled a pace."""
+    seen = []
+    original = evaluate.predict
+
+    def predict(trainer: Any, module: Any, loader: Any) -> torch.Tensor:
+        trunk = module.network.trunk
+        seen.append((trainer.precision, trunk.memory_format))
+        assert all(p.is_contiguous(memory_format=trunk.memory_format) for p in trunk.parameters() if p.dim() == 4)
+        return original(trainer, module, loader)
+
+    monkeypatch.setattr(evaluate, "predict", predict)
+    file = tmp_path / "run" / "checkpoints" / "decisions.json"
+    decisions = json.loads(file.read_text())
+    assert "pace/train" not in decisions
+    decisions["pace/features"] = {"precision": "bf16-mixed", "memory_format": "contiguous"}
+    file.write_text(json.dumps(decisions))
+    assert tlx("evaluate", run, "trainer=cpu").code == 0
+    assert tlx("evaluate", run, "trainer=cpu", "trainer.precision=32", "trainer.memory_format=channels_last").code == 0
+    assert seen == [("bf16-mixed", torch.contiguous_format), ("32-true", torch.channels_last)]
+    decisions["pace/train"] = {"precision": "32", "memory_format": "contiguous"}  # of a later phase
+    file.write_text(json.dumps(decisions))
+    assert tlx("evaluate", run, "trainer=cpu").code == 0
+    assert seen[2:] == [("32-true", torch.contiguous_format)]

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from tlx.config.groups import NoAugment, OwnData
+from tlx.config.groups import NoAugment, OwnData, Trainer
 from tlx.config.roots import EvaluateConfig, TrainConfig
 from tlx.data.module import ImageModule, ending_workers
 from tlx.data.open import open_source, open_split
@@ -17,8 +17,10 @@ from tlx.errors import InputError
 from tlx.learner.metrics import measure
 from tlx.learner.plan import plan
 from tlx.learner.trainer import make_trainer
+from tlx.learner.trial import Pace
 from tlx.network import model_folder
 from tlx.network.inference import Classifier, predict
+from tlx.network.memory_format import lay_out
 from tlx.results import data_table
 from tlx.results.console import console, metrics_table, say
 from tlx.results.decisions import Decisions
@@ -52,7 +54,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if unknown := sorted(set(source.classes) - set(classes)):
         what = f"the run does not know the classes {', '.join(unknown)}"
         raise InputError(what, f"its classes: {', '.join(classes)}")
-    trainer = make_trainer(replace(config.trainer, precision=_precision(config.trainer.precision, settings, folder)))
+    pace = _pace(config.trainer, settings, folder)
+    if pace.memory_format != "auto":
+        lay_out(network.trunk, pace.memory_format)
+    trainer = make_trainer(replace(config.trainer, precision=pace.precision))
     images = ImageModule(
         source,
         Prepare(**asdict(preprocessing)),
@@ -71,10 +76,21 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     return metrics
 
 
-def _precision(asked: str, settings: TrainConfig, folder: RunFolder) -> str:
-    """Return the precision to measure in: what is asked for, else that of the run's last training."""
-    settled = Decisions(folder.decisions).taken.get(f"pace/{plan(settings)[-1].name}", {})
-    return settled.get("precision", asked) if asked == "auto" else asked
+def _pace(asked: Trainer, settings: TrainConfig, folder: RunFolder) -> Pace:
+    """Return the pace to measure at: what is asked for, else that of the run's last training or of its features.
+
+    A run from before paces were settled has what its config says, which may be ``auto``: nothing is known.
+    """
+    taken = Decisions(folder.decisions).taken
+    settled = taken.get(f"pace/{plan(settings)[-1].name}") or taken.get("pace/features") or {}
+    parts = {
+        name: given if given != "auto" else settled.get(name, had)
+        for name, given, had in (
+            ("precision", asked.precision, settings.trainer.precision),
+            ("memory_format", asked.memory_format, settings.trainer.memory_format),
+        )
+    }
+    return Pace(**parts)
 
 
 def _show(trainer: pl.Trainer, folder: RunFolder, metrics: dict[str, Any], count: int, facts: dict[str, Any]) -> None:
