@@ -271,6 +271,15 @@ def test_a_race_runs_both_arms_on_the_cut_that_the_pretrained_weights_reach(tlx:
     assert result_of(tmp_path / "run")["surgery"]["cut"] == "behind stages.2.blocks.0, every stage read"
 
 
+def test_a_profile_is_remembered_for_its_own_pace(tlx: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    original = survey.look
+    monkeypatch.setattr(survey, "look", lambda *args: looks.append(precision) or original(*args))  # type: ignore[func-returns-value]
+    for precision in ("32", "32", "bf16-mixed", "auto"):  # so little work stays at 32 by itself
+        assert tlx(*SMALL, f"trainer.precision={precision}").code == 0
+    assert looks == ["32", "bf16-mixed"]
+
+
 def test_settling_leaves_other_cuts_alone() -> None:
     for cut in (HeadCut(), StageCut(stage=1), AllCut(until=1)):
         config = config_of(cut)

@@ -16,11 +16,13 @@ from torch import nn
 
 from tlx.config.groups import AllCut, AutoCut, BankFeatures, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
-from tlx.data.source import Source, fingerprint
+from tlx.data.source import SPLITS, Source, fingerprint
 from tlx.data.splits import sample
 from tlx.errors import InputError
 from tlx.features.profile import Place, Profile, cut_of, index_of, places, probe_depths
 from tlx.learner.plan import plan
+from tlx.learner.trainer import meet
+from tlx.learner.trial import Pace
 from tlx.network.backbone import Preprocessing
 from tlx.network.cost import by_point, multiply_adds
 from tlx.network.cut import Point
@@ -35,6 +37,7 @@ from tlx.results.console import console, say
 from tlx.results.decisions import Decisions
 from tlx.results.result import versions
 from tlx.training.banks import Banks
+from tlx.training.pace import inference_pace
 from tlx.training.remembered import Remembered
 from tlx.training.work import Work, head_alone, image_module
 
@@ -133,7 +136,12 @@ def side_profile(work: Work, network: Network, weights: Path | None) -> tuple[di
         return None, None
     trainer = work.trainer()
     surveys: list[Survey] = []
-    remembered = Remembered(work.banks.root, _question(work, network, weights))
+    with work.clock.phase("features"):  # whose pace is that of the profile's pass
+        count = sum(len(work.source.split(split).labels) for split in SPLITS)
+        meet(trainer)
+        pace = inference_pace("features", config, network, count, trainer, work.decisions)
+    device = trainer.strategy.root_device.type
+    remembered = Remembered(work.banks.root, _question(work, network, weights, pace, device))
 
     def find() -> dict[str, Any] | None:
         if known := trainer.strategy.broadcast(remembered.read()):  # all processes look, or none
@@ -155,7 +163,7 @@ def side_profile(work: Work, network: Network, weights: Path | None) -> tuple[di
     return work.decisions.take("profile", find), surveys[0] if surveys else None
 
 
-def _question(work: Work, network: Network, weights: Path | None) -> dict[str, Any]:
+def _question(work: Work, network: Network, weights: Path | None, pace: Pace, device: str) -> dict[str, Any]:
     """Say what a profile beside a frozen case depends on."""
     config = work.config
     return {
@@ -166,7 +174,8 @@ def _question(work: Work, network: Network, weights: Path | None) -> dict[str, A
         "image_size": config.data.image_size,
         "images": fingerprint(work.source.train),
         "cut": [asdict(network.trunk.point), network.trunk.width, network.head.pool.kind],
-        "pace": work.decisions.taken.get("pace/features"),
+        "pace": asdict(pace),
+        "device": device,
         "seed": config.seed,
         "versions": versions(),
     }
