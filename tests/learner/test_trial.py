@@ -93,3 +93,16 @@ def test_a_bug_in_a_step_is_no_slow_pace() -> None:
 
     with pytest.raises(TypeError):
         timed(PACES, steps, CPU)
+
+
+@pytest.mark.parametrize("steps", [training, inference])
+def test_no_memory_for_the_copy_leaves_the_usual_pace(
+    steps: Callable[[Network], Callable[[Pace], Step]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copying(_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("tlx.learner.trial.deepcopy", copying)
+    seconds = timed(PACES, steps(Small().network()), CPU)
+    assert seconds == {}
+    assert chosen(seconds, FULL) == FULL

@@ -229,3 +229,39 @@ def test_inference_has_a_pace_of_its_own(trying: None, monkeypatch: pytest.Monke
     monkeypatch.setattr(paces, "LEAST", 10**15)
     usual = inference_pace("little", config, network, 1000, trainer, decisions)
     assert vars(usual) == USUAL
+
+
+def test_a_trial_without_room_is_told_and_not_remembered(
+    tlx: Command, tmp_path: Path, trying: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copying(_: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr("tlx.learner.trial.deepcopy", copying)
+    answer = tlx(*RUN, "hydra.run.dir=run", "trainer.cache_dir=cache", "trainer.max_epochs=1")
+    assert answer.code == 0, answer.err
+    assert decided(tmp_path / "run") == USUAL
+    assert "pace      32, channels_last: a copy could not make any step of a trial of training\n" in answer.out
+    assert not (tmp_path / "cache").exists()
+
+
+def test_shards_get_no_trial(trying: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole copy on one device is what they are there to avoid."""
+    from types import SimpleNamespace
+
+    from tlx.config import groups as g
+    from tlx.learner.trainer import make_trainer
+    from tlx.results.decisions import Decisions
+
+    tried = []
+    monkeypatch.setattr(paces, "timed", lambda ways, *_: tried.append(ways) or {})  # type: ignore[func-returns-value]
+    trainer = make_trainer(g.Trainer(accelerator="cpu", devices=1))
+    for strategy, count in (("fsdp", 0), ("auto", 1)):
+        config: Any = SimpleNamespace(
+            trainer=g.Trainer(cache_dir=None, strategy=strategy),
+            data=SimpleNamespace(batch_size=4),
+            backbone=g.TimmBackbone(name="test_resnet"),
+        )
+        network = Small(policy=g.TrunkFreeze()).network()
+        assert vars(inference_pace("features", config, network, 1000, trainer, Decisions(None))) == USUAL
+        assert len(tried) == count

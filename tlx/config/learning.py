@@ -210,7 +210,8 @@ class Trainer:
 
     Args:
         precision: ``auto``: mixed precision where the device computes it natively and a trial of real steps of this
-            very network finds it clearly faster, else 32. A training too short to pay for the trial stays at 32.
+            very network finds it clearly faster, else 32. A training too short to pay for the trial stays at 32, as
+            does one with ``strategy=fsdp``, which has no room for a copy.
         memory_format: The order of weights and images in memory; ``auto``: by the same trial, else channels last.
         compile: Compile the network's forward pass (torch.compile); minutes, before the first step.
         checkpointing: Compute activations again in the backward pass instead of keeping them (Chen et al., 2016).

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -53,14 +54,19 @@ def training_steps(
     """Return what makes a training step (forward, backward, optimizer) for a pace, on one copy of the network.
 
     Random images stand in for the data, so that its order is not touched. What trains in the phase's last epoch trains
-    here, at a rate that moves nothing far.
+    here, at a rate that moves nothing far. The copy is made for the first pace: there may be no memory for it.
     """
-    copy, images, labels = _stand_in(network, batch, device)
-    copy.set_epoch(phase.epochs - 1, phase.index)
-    copy.train()
     still = replace(phase.optimizer, lr=1e-7)
 
+    @cache
+    def stand_in() -> tuple[Any, torch.Tensor, torch.Tensor]:
+        copy, images, labels = _stand_in(network, batch, device)
+        copy.set_epoch(phase.epochs - 1, phase.index)
+        copy.train()
+        return copy, images, labels
+
     def prepare(pace: Pace) -> Step:
+        copy, images, labels = stand_in()
         lay_out(copy.trunk, pace.memory_format)
         groups = parameter_groups(copy, still, phase.epochs, phase.index)
         parameters = [p for group in groups for p in group["params"]]
@@ -83,13 +89,19 @@ def training_steps(
 
 
 def inference_steps(network: Network | Depths, batch: int, device: torch.device) -> Callable[[Pace], Step]:
-    """Return what makes a pass over a batch for a pace: pooled features in eval mode, on one copy of the network."""
-    copy, images, _ = _stand_in(network, batch, device)
-    copy.eval()
-    trunk = copy if isinstance(network, Depths) else copy.trunk
+    """Return what makes a pass over a batch for a pace: pooled features in eval mode, on one copy of the network.
+
+    The copy is made for the first pace: there may be no memory for it.
+    """
+
+    @cache
+    def stand_in() -> tuple[Any, torch.Tensor]:
+        copy, images, _ = _stand_in(network, batch, device)
+        return copy.eval(), images
 
     def prepare(pace: Pace) -> Step:
-        lay_out(trunk, pace.memory_format)
+        copy, images = stand_in()
+        lay_out(copy if isinstance(network, Depths) else copy.trunk, pace.memory_format)
 
         def step() -> torch.Tensor:
             with torch.inference_mode(), precise(pace, device):
@@ -119,7 +131,7 @@ def timed(paces: Sequence[Pace], prepare: Callable[[Pace], Step], device: torch.
             for pace in list(seconds):
                 try:
                     taken = _visit(prepare(pace), device)
-                except RuntimeError as error:  # no kernel in this precision, no memory in full precision
+                except RuntimeError as error:  # no kernel in this precision, no memory in full precision or for a copy
                     log.info("pace: %s fails: %s", pace, str(error).partition("\n")[0])
                     taken = None
                 if taken is None:

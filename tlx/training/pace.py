@@ -113,6 +113,8 @@ def _settled(
     told = trainer.is_global_zero
 
     def find() -> dict[str, str]:
+        if config.trainer.strategy == "fsdp":  # a copy on one device takes what the shards are there to save
+            return asdict(paces[0])
         worthy = pays(passes, batch, len(paces), cost, trunk)
         # A pass takes over what is remembered whatever its size: rows at another precision would not be found again.
         if len(paces) == 1 or not (worthy or trains is None):
@@ -127,8 +129,9 @@ def _settled(
             return asdict(paces[0])
         seconds = timed(paces, steps(device), device)
         pace = chosen(seconds, paces[0])
-        if told:
+        if told and seconds:  # where no step ran, there may be more memory next time
             remembered.write(asdict(pace), seconds_a_step={str(way): round(s, 6) for way, s in seconds.items()})
+        if told:
             say(console(), "pace", _told(pace, paces[0], seconds, "inference" if trains is None else "training"))
         return asdict(pace)
 
@@ -181,6 +184,8 @@ def _digest(value: object) -> str:
 
 
 def _told(pace: Pace, usual: Pace, seconds: dict[Pace, float], what: str) -> str:
+    if not seconds:
+        return f"{pace}: a copy could not make any step of a trial of {what}"
     if pace == usual:
         return f"{pace}: nothing else is clearly faster, by a trial of {what} steps on a copy"
     if usual not in seconds:
