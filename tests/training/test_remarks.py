@@ -45,6 +45,12 @@ Command = Callable[..., Answer]
             ("solver=lbfgs", "regularizer.ema=0.9"),
             "regularizer does nothing to features computed once; features=off trains on images",
         ),
+        (
+            ("trainer.compile=true", "trainer.checkpointing=true"),
+            "trainer.compile and trainer.checkpointing do nothing to features computed once; "
+            "features=off trains on images",
+        ),
+        (("trainer.compile=true", "freeze=none"), None),
         (("head.pool=gem",), "head.pool=gem is trained on images, the frozen trunk computed anew in each epoch"),
         (("head=cosine", "features=off"), None),
         (("head=cosine", "freeze=none"), None),

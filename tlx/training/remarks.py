@@ -62,5 +62,7 @@ def _idle(config: TrainConfig, solved: bool) -> list[str]:
         "mixing images (augment.mixup, augment.cutmix)": mixing and drawn,
         "regularizer": solved and any(value for key, value in vars(config.regularizer).items() if key != "kind"),
     }
+    named["trainer.compile"] = config.trainer.compile
+    named["trainer.checkpointing"] = config.trainer.checkpointing
     named["data.cache"] = isinstance(config.data, OwnData) and config.data.cache != "none"
     return [name for name, given in named.items() if given]
