@@ -9,8 +9,9 @@ import torch
 
 from tlx.config.groups import Trainer
 from tlx.errors import InputError
+from tlx.learner import trainer as trainers
 from tlx.learner.checkpoints import AtomicCheckpointIO
-from tlx.learner.trainer import make_trainer
+from tlx.learner.trainer import SharedBatchNorms, make_trainer
 
 
 def test_settings_reach_lightning(tmp_path: Path) -> None:
@@ -32,3 +33,10 @@ def test_a_missing_gpu_is_told(config: Trainer) -> None:
 def test_an_impossible_number_of_devices_is_told() -> None:
     with pytest.raises(InputError, match="devices=0"):
         make_trainer(Trainer(accelerator="cpu", devices=0))
+
+
+def test_several_gpus_share_batchnorms_in_our_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Trainer(accelerator="cpu", devices=2, strategy="ddp")
+    assert make_trainer(config).strategy._layer_sync is None
+    monkeypatch.setattr(trainers, "_several_gpus", lambda _: True)
+    assert isinstance(make_trainer(config).strategy._layer_sync, SharedBatchNorms)

@@ -9,11 +9,14 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.plugins import LayerSync
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tlx.config.groups import Trainer
 from tlx.errors import InputError
 from tlx.learner.checkpoints import AtomicCheckpointIO
+from tlx.network.batch_norms import separate, synchronise
 
 PRECISIONS = {"32": "32-true", "auto": "32-true"}  # auto is settled before a training; without one, it is 32
 
@@ -45,12 +48,11 @@ def make_trainer(
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip,
             default_root_dir=folder,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *([SharedBatchNorms()] if _several_gpus(config) else [])],
             logger=logger,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            sync_batchnorm=_several_gpus(config),
             use_distributed_sampler=False,  # the order of the data is ours
             num_sanity_val_steps=0,
         )
@@ -75,6 +77,23 @@ class _Nothing(pl.LightningModule):
     def predict_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Return the batch."""
         return batch[0]
+
+
+class SharedBatchNorms(LayerSync):
+    """Lets BatchNorms see the batch of all processes while a network trains, as Lightning's ``sync_batchnorm`` does.
+
+    That one puts plain modules in their place: timm's lose their activation, and the network what it knows of them.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Let BatchNorms see the whole batch."""
+        synchronise(model)
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Let them see this process's part again."""
+        separate(model)
+        return model
 
 
 def _several_gpus(config: Trainer) -> bool:

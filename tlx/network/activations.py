@@ -82,7 +82,7 @@ def _hold_statistics(module: Any, _: Any) -> None:
     if module.training and _again():
         module.held = (module.momentum, module.num_batches_tracked)
         module.momentum = 0.0
-        module.num_batches_tracked = None  # not counted
+        module.num_batches_tracked = module.num_batches_tracked.clone()  # which counts, and is thrown away
 
 
 def _let_go(module: Any, *_: Any) -> None:
