@@ -98,7 +98,7 @@ class SharedBatchNorms(LayerSync):
 
 def _several_gpus(config: Trainer) -> bool:
     """Whether BatchNorm can and should see the whole batch: it synchronises between GPUs only."""
-    spread = config.strategy != "auto" and config.devices not in (1, "1")
+    spread = config.devices not in (1, "1") and (config.strategy != "auto" or torch.cuda.device_count() > 1)
     return spread and config.accelerator in ("auto", "gpu") and torch.cuda.is_available()
 
 
