@@ -263,16 +263,19 @@ def test_the_module_and_the_process(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("given", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_sleep_while_they_wait_unless_somebody_says_otherwise(given: str | None, found: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_threads_soon_sleep_while_they_wait_unless_somebody_says_otherwise(given: dict[str, str], found: str) -> None:
     """OpenMP reads it when torch is imported: it has to be there before."""
     code = (
         "import os, sys; sys.argv = ['tlx', '--version']\n"
         "from tlx.__main__ import main\n"
         "try: main()\n"
-        "finally: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+        "finally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert told.stdout.splitlines()[-1] == f"{found} False"

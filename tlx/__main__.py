@@ -14,9 +14,10 @@ from tlx.errors import EXIT_DONE, EXIT_SIGINT, InputError, TlxError, nearest
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    # Before torch is imported: threads that wait for each other sleep. Waiting busily, where anything else uses the
-    # machine as well, they wait for a thread that is not running, and what takes seconds alone takes a minute.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch is imported: threads that wait for each other soon sleep. Waiting busily, as is usual, they wait for one
+    # that is not running where anything else uses the machine as well, and what takes seconds alone takes a minute.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         code = run(sys.argv[1:])
     except TlxError as error:
