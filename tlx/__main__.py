@@ -14,8 +14,8 @@ from tlx.errors import EXIT_DONE, EXIT_SIGINT, InputError, TlxError, nearest
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    # Before torch is imported: threads that wait for each other soon sleep. Waiting busily, as is usual, they wait for one
-    # that is not running where anything else uses the machine as well, and what takes seconds alone takes a minute.
+    # Before torch is imported: threads that wait for each other soon sleep. As is usual, they wait busily; where others
+    # use the machine too, that is for a thread that is not running, and what takes seconds takes a minute.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
