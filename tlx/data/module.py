@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import weakref
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from tlx.data.cache import Size, cached
 from tlx.data.order import Key, Order
 from tlx.data.source import FileImages, Images, Source
+from tlx.data.threads import CORES
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
 
@@ -64,7 +64,7 @@ class ThreadedViews(Views):
 
     def __init__(self, images: Images, prepare: Prepare) -> None:
         super().__init__(images, prepare)
-        self.pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        self.pool = ThreadPoolExecutor(CORES)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
         """Prepare a batch; what Pillow does lets go of Python's lock, what torch does has threads of its own."""
@@ -220,7 +220,7 @@ class ImageModule(pl.LightningDataModule):
 
 def _workers(source: Source) -> int:
     """Images in memory cost less to prepare than to send between processes; files are decoded beside the training."""
-    return 0 if source.in_memory else min(8, os.cpu_count() or 1)
+    return 0 if source.in_memory else CORES
 
 
 def _quiet(_: int) -> None:

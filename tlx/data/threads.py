@@ -10,6 +10,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+CORES = min(8, os.cpu_count() or 1)  # that read images, as threads or as processes
 CHUNK = 32  # images a task: what a task costs by itself is then nothing beside what it does
 
 
@@ -22,12 +23,11 @@ def in_threads(work: Callable[[int], T], count: int) -> Iterator[T]:
     def chunk(start: int) -> list[T]:
         return [work(index) for index in range(start, min(start + CHUNK, count))]
 
-    threads = min(8, os.cpu_count() or 1)
-    pool, waiting = ThreadPoolExecutor(threads), deque[Future[list[T]]]()
+    pool, waiting = ThreadPoolExecutor(CORES), deque[Future[list[T]]]()
     try:
         for start in range(0, count, CHUNK):
             waiting.append(pool.submit(chunk, start))
-            if len(waiting) > 4 * threads:
+            if len(waiting) > 4 * CORES:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from typing import Any
@@ -77,6 +78,7 @@ def ids(images: Images, draw: Draw | None = None, views: int = 0) -> np.ndarray:
     return np.frombuffer(b"".join(drawn), np.uint8).reshape(-1, ID_BYTES)
 
 
+@cache
 def _photograph() -> bytes:
     """Return a fixed photograph, lying on its side: what is made of it changes with the code that prepares."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
