@@ -6,14 +6,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
+
 from tlx.config.groups import BankFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.module import ImageModule
-from tlx.data.source import SPLITS
+from tlx.data.source import SPLITS, Source
 from tlx.features import room
 from tlx.features.bank import Reader
 from tlx.learner.progress import ProgressBar
 from tlx.learner.trainer import make_trainer, meet
+from tlx.learner.trial import Pace
 from tlx.network.depths import Depths
 from tlx.network.memory_format import lay_out
 from tlx.network.network import Network
@@ -44,11 +47,9 @@ class Banks:
 
     def reader(self, network: Network | Depths, images: ImageModule) -> Reader:
         """Open the bank of a network's trunk, or of a backbone read at several depths, at the pace of its pass."""
-        source, settings = images.source, self.config.trainer
-        count = sum(len(source.split(split).labels) for split in SPLITS)
+        settings = self.config.trainer
         trainer = make_trainer(settings)
-        meet(trainer)
-        pace = inference_pace("features", self.config, network, count, trainer, self.decisions)
+        pace = self.pace(network, images.source, trainer)
         lay_out(network if isinstance(network, Depths) else network.trunk, pace.memory_format)
         if pace.precision != settings.precision:
             trainer = make_trainer(replace(settings, precision=pace.precision))
@@ -56,6 +57,12 @@ class Banks:
             trainer.callbacks.append(ProgressBar(console()))  # type: ignore[attr-defined]
         self.readers.append(Reader(network, images, trainer, self.root))
         return self.readers[-1]
+
+    def pace(self, network: Network | Depths, source: Source, trainer: pl.Trainer) -> Pace:
+        """Settle the pace of a pass over a source's images, with all processes, which have met by then."""
+        meet(trainer)
+        count = sum(len(source.split(split).labels) for split in SPLITS)
+        return inference_pace("features", self.config, network, count, trainer, self.decisions)
 
     @property
     def troubles(self) -> list[str]:

@@ -16,12 +16,11 @@ from torch import nn
 
 from tlx.config.groups import AllCut, AutoCut, BankFeatures, PretrainedInit, RaceInit, ScratchInit
 from tlx.config.roots import TrainConfig
-from tlx.data.source import SPLITS, Source, fingerprint
+from tlx.data.source import Source, fingerprint
 from tlx.data.splits import sample
 from tlx.errors import InputError
 from tlx.features.profile import Place, Profile, cut_of, index_of, places, probe_depths
 from tlx.learner.plan import plan
-from tlx.learner.trainer import meet
 from tlx.learner.trial import Pace
 from tlx.network.backbone import Preprocessing
 from tlx.network.cost import by_point, multiply_adds
@@ -37,7 +36,6 @@ from tlx.results.console import console, say
 from tlx.results.decisions import Decisions
 from tlx.results.result import versions
 from tlx.training.banks import Banks
-from tlx.training.pace import inference_pace
 from tlx.training.remembered import Remembered
 from tlx.training.work import Work, head_alone, image_module
 
@@ -137,9 +135,7 @@ def side_profile(work: Work, network: Network, weights: Path | None) -> tuple[di
     trainer = work.trainer()
     surveys: list[Survey] = []
     with work.clock.phase("features"):  # whose pace is that of the profile's pass
-        count = sum(len(work.source.split(split).labels) for split in SPLITS)
-        meet(trainer)
-        pace = inference_pace("features", config, network, count, trainer, work.decisions)
+        pace = work.banks.pace(network, work.source, trainer)
     device = trainer.strategy.root_device.type
     remembered = Remembered(work.banks.root, _question(work, network, weights, pace, device))
 
