@@ -92,6 +92,20 @@ def write_checkpoint(path: Path, state: Any) -> None:
     write(path, lambda file: torch.save(state, file))
 
 
+def read_text(path: Path) -> str:
+    """Read what ``write_text`` wrote.
+
+    Raises:
+        InputError: The file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        raise InputError(f"no file {path}", "check the path") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error}", "restore the file or run again") from None
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 

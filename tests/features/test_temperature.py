@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tlx.features.temperature import fit_sharpness
+from tlx.features.temperature import fit_sharpness, fit_temperature
+from tlx.network.neighbours import NEVER
 
 
 def drawn(factor: float, count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,3 +48,17 @@ def test_scores_that_are_wrong_count_nearly_nothing() -> None:
     labels = torch.arange(100) % 3
     scores = -F.one_hot(labels, 3).float()
     assert 0 < fit_sharpness(scores, labels) < 1e-3
+
+
+def test_a_temperature_is_one_over_the_factor_and_never_asks_about_classes_that_are_never_predicted() -> None:
+    scores, labels = drawn(0.3)
+    found = fit_temperature(scores, labels)
+    assert found == pytest.approx(1 / fit_sharpness(scores, labels))
+    wider = torch.cat([scores[:, :2], torch.full((len(scores), 1), NEVER), scores[:, 2:]], 1)
+    moved = labels + (labels >= 2)
+    assert fit_temperature(wider, moved) == pytest.approx(found)
+    unknown = torch.cat([moved, torch.tensor([2, 2, 2])])  # images of that class
+    assert fit_temperature(torch.cat([wider, wider[:3]]), unknown) == pytest.approx(found)
+    assert fit_temperature(wider[:3], torch.tensor([2, 2, 2])) == 1.0
+    # The negative control: taken as they are, such logits swamp all others.
+    assert 1 / fit_sharpness(wider, moved) != pytest.approx(found, rel=0.1)

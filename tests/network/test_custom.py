@@ -229,7 +229,7 @@ def test_every_layer_cut(name: str, tmp_path: Path) -> None:
         dead = {n for n, p in network.named_parameters() if p.grad is None and n != "trunk.model.token"}
         assert dead == {f"trunk.{n}" for n in names if looked_at(n, path)}  # the average leaves the token out
         model_folder.save(tmp_path, network, config(name), LinearHead(), seen, list("abc"))
-        loaded, _, _ = model_folder.load(tmp_path, config(name))
+        loaded, _, _, _ = model_folder.load(tmp_path, config(name))
         with torch.no_grad():
             assert torch.equal(loaded(images), network.eval()(images))
 

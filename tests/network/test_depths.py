@@ -257,7 +257,7 @@ def test_a_network_that_reads_all_stages_is_saved_and_read_back(name: str, until
     assert network.trunk.layout == "vector"
     assert len(network.embed(images())[0]) == network.trunk.width == sum(network.trunk.widths)
     model_folder.save(tmp_path / "model", network, backbone, LinearHead(), seen, ["a", "b", "c"])
-    loaded, _, _ = model_folder.load(tmp_path / "model")
+    loaded, _, _, _ = model_folder.load(tmp_path / "model")
     assert torch.equal(loaded(images()), expected)
     assert loaded.trunk.point == network.trunk.point
     assert surgery.kept == sum(p.numel() for p in network.trunk.parameters())

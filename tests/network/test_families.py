@@ -72,7 +72,7 @@ def proven(
     nn.functional.cross_entropy(network(images), torch.tensor([0, 2])).backward()
     assert all(p.grad is not None and bool(torch.isfinite(p.grad).all()) for p in network.parameters())
     model_folder.save(folder, network, backbone, LinearHead(), seen, CLASSES)
-    loaded, _, _ = model_folder.load(folder)
+    loaded, _, _, _ = model_folder.load(folder)
     with torch.no_grad():  # as the loaded network has it, whose trunk is frozen
         assert torch.equal(loaded(images), network.eval()(images))
     return network

@@ -61,7 +61,7 @@ def test_saved_and_loaded_again_it_says_the_same(name: str, cut: Any, tmp_path: 
         network.head.linear.weight.normal_()
     expected = network.eval()(images)
     model_folder.save(tmp_path / "model", network, TimmBackbone(name=name), LinearHead(), seen, ["a", "ü b", "c"])
-    loaded, seen_again, classes = model_folder.load(tmp_path / "model")
+    loaded, seen_again, classes, _ = model_folder.load(tmp_path / "model")
     assert torch.equal(loaded(images), expected)
     assert (seen_again, classes) == (seen, ["a", "ü b", "c"])
     assert not loaded.training

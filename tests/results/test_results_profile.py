@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from tlx.results import profile as profiles
+from tlx.results.spreadsheet import as_csv
 
 
 def row(index: int, accuracy: float, kind: str = "stage", name: str = "", head: bool = False) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def test_the_sentence_says_what_the_profile_shows(profile: dict[str, Any], said:
 
 def test_the_csv_holds_every_row() -> None:
     profile = plain([0.5, 0.625], best=1, auto=1, cut=None, own=OWN)
-    rows = list(csv.DictReader(io.StringIO(profiles.as_csv(profile))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(profiles.COLUMNS, profiles.listed(profile)))))
     assert [r["depth"] for r in rows] == ["0", "1", ""]
     assert [(r["best"], r["auto"], r["cut"]) for r in rows] == [
         ("False", "False", "False"), ("True", "True", "False"), ("False", "False", "True"),

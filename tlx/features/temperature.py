@@ -7,6 +7,8 @@ import math
 import torch
 from torch.nn import functional as F
 
+from tlx.network.neighbours import NEVER
+
 STEPS = 60  # halvings of an interval: to the last bit
 WIDEST = 15.0  # the factor of scores of size 1 lies between exp(-15) and exp(15)
 
@@ -31,3 +33,16 @@ def fit_sharpness(scores: torch.Tensor, labels: torch.Tensor) -> float:
         slope = float((F.softmax(z * math.exp(middle), 1) * z).sum(1).mean() - target)
         low, high = (low, middle) if slope > 0 else (middle, high)
     return math.exp((low + high) / 2) / size
+
+
+def fit_temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the temperature T > 0 for which ``softmax(logits / T)`` suits validation labels (N,) best (Guo, 2017).
+
+    Classes that are never predicted, for they had no training images, and images of them have no say.
+    """
+    possible = logits.amax(0) > NEVER / 2
+    known = possible[labels]
+    if not known.any():
+        return 1.0
+    place = possible.cumsum(0) - 1
+    return 1 / fit_sharpness(logits[known][:, possible], place[labels[known]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlx.config.check import check
 from tlx.config.groups import AllCut, CustomBackbone, HeadCut, LayerCut, StageCut, TimmBackbone, TrunkFreeze
@@ -16,7 +16,19 @@ from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.network import Network, cut_trunk
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
-FORMAT = 2  # 1: without head.pool
+FORMAT = 3  # 1: without head.pool; 2: without temperature
+
+
+class Model(NamedTuple):
+    """A trained network, and what is needed to use it.
+
+    ``temperature`` divides its logits (Guo et al., 2017): the probabilities are ``softmax(logits / temperature)``.
+    """
+
+    network: Network
+    preprocessing: Preprocessing
+    classes: list[str]
+    temperature: float = 1.0
 
 
 def save(
@@ -26,6 +38,7 @@ def save(
     head: HeadConfig,
     seen: Preprocessing,
     classes: list[str],
+    temperature: float = 1.0,
 ) -> None:
     """Write ``folder/network.json`` and ``folder/weights.safetensors``: all that rebuilds the network, no code.
 
@@ -45,11 +58,12 @@ def save(
         "head": {**asdict(head), "pool": network.head.pool.kind},
         "preprocessing": asdict(seen),
         "classes": classes,
+        "temperature": temperature,
     }
     write_json(folder / "network.json", description)
 
 
-def load(folder: Path, own: TimmBackbone | CustomBackbone | None = None) -> tuple[Network, Preprocessing, list[str]]:
+def load(folder: Path, own: TimmBackbone | CustomBackbone | None = None) -> Model:
     """Build a saved network again, all of it frozen but its head, in eval mode.
 
     What is saved of a backbone of the user's own names no code: ``own`` does.
@@ -67,9 +81,7 @@ def load(folder: Path, own: TimmBackbone | CustomBackbone | None = None) -> tupl
         raise InputError(f"the model in {folder} is damaged ({reason})", mend) from None
 
 
-def _loaded(
-    folder: Path, plain: Any, own: TimmBackbone | CustomBackbone | None
-) -> tuple[Network, Preprocessing, list[str]]:
+def _loaded(folder: Path, plain: Any, own: TimmBackbone | CustomBackbone | None) -> Model:
     if plain["format"] > FORMAT:
         raise InputError(f"{folder} was written by a newer tlx (format {plain['format']})", "upgrade tlx")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["preprocessing"].items()}
@@ -92,4 +104,4 @@ def _loaded(
     head = Head(replace(config, pool=pool), trunk.layout, trunk.prefix, trunk.width, len(plain["classes"]), seed=0)
     network = Network(trunk, head, TrunkFreeze())
     network.load_state_dict(read_tensors(folder / "weights.safetensors"))
-    return network.eval(), seen, list(plain["classes"])
+    return Model(network.eval(), seen, list(plain["classes"]), float(plain.get("temperature", 1.0)))

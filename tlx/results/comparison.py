@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from rich.text import Text
 from tlx.errors import EXIT_BUG, InputError
 from tlx.results.console import amount, say
 from tlx.results.run_folder import RunFolder, shown
+from tlx.results.spreadsheet import as_csv
 from tlx.storage import read_json, write_text
 
 COLUMNS = (
@@ -21,8 +20,6 @@ COLUMNS = (
     "train_images", "val_accuracy", "test_accuracy", "test_balanced_accuracy", "test_macro_f1", "test_loss",
     "parameters_kept", "parameters_trained", "seconds", "overrides", "reason",
 )  # fmt: skip
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def collect(folder: Path, jobs: list[tuple[Path, list[str]]]) -> list[dict[str, Any]]:
@@ -35,7 +32,7 @@ def collect(folder: Path, jobs: list[tuple[Path, list[str]]]) -> list[dict[str, 
         run = RunFolder(path)
         settings = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in overrides)}
         rows.append({"run": run.path.name, "overrides": " ".join(overrides), "settings": settings, **_outcome(run)})
-    write_text(folder / "comparison.csv", as_csv(rows))
+    write_text(folder / "comparison.csv", as_csv(COLUMNS, rows))
     return rows
 
 
@@ -67,21 +64,6 @@ def _row(result: dict[str, Any]) -> dict[str, Any]:
         "parameters_trained": result["parameters"]["trained"],
         "seconds": round(result["seconds"]["total"], 2),
     }
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    """Render rows as CSV. A text that a spreadsheet would take for a formula gets an apostrophe."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _cell(value) if isinstance(value, str) else value for key, value in row.items()})
-    return text.getvalue()
-
-
-def _cell(value: str) -> str:
-    text = value.replace("\r", " ")  # the csv module leaves it unquoted, readers break the line there
-    return f"'{text}" if value.startswith(FORMULA) else text
 
 
 def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tlx.results.console import amount, say
+from tlx.results.spreadsheet import as_csv
 from tlx.storage import write_text
 
 COLUMNS = (
@@ -65,17 +64,8 @@ def write(folder: Path, profile: Plain, classes: int) -> None:
     """Write ``profile.csv`` and ``profile.png`` into a run's folder."""
     from tlx.results.profile_plot import draw
 
-    write_text(folder / "profile.csv", as_csv(profile))
+    write_text(folder / "profile.csv", as_csv(COLUMNS, listed(profile)))
     draw(folder / "profile.png", listed(profile), profile["images"], method(profile), classes)
-
-
-def as_csv(profile: Plain) -> str:
-    """Render the rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(listed(profile))
-    return text.getvalue()
 
 
 def listed(profile: Plain) -> list[Plain]:

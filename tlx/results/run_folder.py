@@ -25,6 +25,9 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"  # a folder in it for each phase of a training
         self.decisions = self.checkpoints / "decisions.json"
         self.metrics = self.path / "metrics.csv"
+        self.predictions = self.path / "predictions.csv"
+        self.surgery = self.path / "surgery.json"
+        self.report = self.path / "report.html"
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any], fresh: bool = True) -> RunFolder:

@@ -39,7 +39,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if not folder.model.is_dir():
         raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
     settings = saved_config(folder.read_config(), config.backbone)
-    network, preprocessing, classes = model_folder.load(folder.model, settings.backbone)
+    network, preprocessing, classes, _ = model_folder.load(folder.model, settings.backbone)
     data = config.data or settings.data
     if (asked := data.image_size) is not None and asked != preprocessing.image_size:
         what = (

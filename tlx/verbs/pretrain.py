@@ -28,7 +28,7 @@ def pretrain(config: PretrainConfig, folder: RunFolder, clock: Clock, command: s
     result = train(config, folder, clock, command)
     if not result:
         return result
-    network, _, _ = model_folder.load(folder.model, config.backbone)
+    network, _, _, _ = model_folder.load(folder.model, config.backbone)
     write_tensors(output, network.trunk.model.state_dict())
     told = ("backbone", "metrics", "images", "seconds", "fingerprints", "versions", "config")
     recipe = {key: result[key] for key in told}

@@ -14,19 +14,21 @@ from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
 from tlx.data.source import SPLITS, Source, fingerprint
+from tlx.features.temperature import fit_temperature
 from tlx.interruption import Interruption
-from tlx.learner.metrics import measure
+from tlx.learner.metrics import measure, tempered
 from tlx.learner.plan import awake, plan
 from tlx.learner.trainer import make_trainer
 from tlx.network import model_folder
 from tlx.network import network as networks
 from tlx.network.fingerprint import combined, hashed
 from tlx.network.network import Network, Surgery
-from tlx.results import data_table
+from tlx.results import data_table, predictions
 from tlx.results import profile as profiles
 from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say, summary
 from tlx.results.decisions import Decisions
+from tlx.results.predictions import predicted
 from tlx.results.progress import bar
 from tlx.results.result import compose
 from tlx.results.run_folder import RunFolder, shown
@@ -37,6 +39,8 @@ from tlx.training.race import race
 from tlx.training.remarks import manner, remarks, trains
 from tlx.training.survey import settle_cut, side_profile
 from tlx.training.work import Work, assemble
+
+MEASURED = ("val", "test")  # whose predictions are kept
 
 
 def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, resuming: bool = False) -> dict[str, Any]:
@@ -71,20 +75,26 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             outcome = train_phases(work, network, survey)
 
         with clock.phase("evaluate"):
-            metrics = {s: measure(outcome.logits[s], _labels(source, s), list(source.classes)) for s in SPLITS}
+            classes, labels = list(source.classes), {s: _labels(source, s) for s in SPLITS}
+            metrics = {s: measure(outcome.logits[s], labels[s], classes) for s in SPLITS}
+            temperature = fit_temperature(outcome.logits["val"], labels["val"])
+            scaled = {s: tempered(outcome.logits[s], labels[s], temperature) for s in MEASURED}
         if not trainer.is_global_zero:
             return {}
         with clock.phase("report"):
             final = networks.finished(network)
             model_folder.save(
-                folder.model, final, config.backbone, final.head.config, preprocessing, list(source.classes)
+                folder.model, final, config.backbone, final.head.config, preprocessing, classes, temperature
             )
+            said = {s: predicted(source.split(s), labels[s], outcome.logits[s], temperature) for s in MEASURED}
+            predictions.write(folder.predictions, said, classes)
             if profile is not None:
                 profiles.write(folder.path, profile, len(source.classes))
         result = compose(
             asked,
             source.classes,
             metrics=metrics,
+            temperature={"value": temperature, **scaled},
             parameters=networks.counts(network, surgery),
             surgery={**networks.described(network, surgery), "trained": awake(network, plan(config)[-1])},
             solver=outcome.solver,

@@ -135,7 +135,7 @@ def trained(tlx: Callable[..., Answer], config: Any, place: Path) -> tuple[dict[
 
 def predictions(model: Path, config: Any) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return the logits and the true class of every image, by name."""
-    network, preprocessing, classes = model_folder.load(model, g.TimmBackbone(name="embedded"))
+    network, preprocessing, classes, _ = model_folder.load(model, g.TimmBackbone(name="embedded"))
     source = open_source(config, 0)
     assert source.classes == tuple(classes)
     module = ImageModule(source, Prepare(**vars(preprocessing)), g.NoAugment(), 8, 0, "none", 0)
