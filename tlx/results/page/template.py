@@ -24,7 +24,15 @@ def _environment() -> Environment:
     environment.filters |= {
         "amount": amount,
         "size": size,
-        "shown": lambda text: printable(str(text)),
-        "percent": lambda share, digits=1: f"{100 * share:.{digits}f} %",
+        "shown": _shown,
+        "percent": _percent,
     }
     return environment
+
+
+def _shown(text: object) -> str:
+    return printable(str(text))
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
