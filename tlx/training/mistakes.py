@@ -22,7 +22,7 @@ log = logging.getLogger("tlx")
 
 MOST = 12
 HEAT = (230, 85, 13)
-STRENGTH = 0.75  # of the heat where a map is 1
+STRENGTH = 0.6  # of the heat where a map is 1
 SMALL = 96  # pixels; smaller images are kept without loss
 
 

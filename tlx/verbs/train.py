@@ -160,7 +160,9 @@ def announce(
     """Say what is about to happen; ``table`` prints the facts about the images."""
     out = console()
     counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
-    say(out, "data", f"{config.data.kind}, {len(source.classes)} classes, images: {counts}")
+    place = next((str(value) for name in ("root", "file", "name") if (value := getattr(config.data, name, None))), "")
+    what = f"{config.data.kind} {shown(Path(place))}" if place else config.data.kind
+    say(out, "data", f"{what}, {len(source.classes)} classes, images: {counts}")
     table(out, source.facts)
     data_table.remarks(out, source.facts)
     if config.backbone.weights == "package" and isinstance(config.data, OwnData):

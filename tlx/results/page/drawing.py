@@ -123,6 +123,21 @@ def alternative(outline: Row) -> str:
     return f"{outline['backbone']}: kept, {', '.join(states)}: {', '.join(kept)}{gone}; new: {outline['head']['words']}"
 
 
+def legend(outline: Row) -> list[tuple[str, str]]:
+    """List the looks that a picture shows, each with its meaning."""
+    pretrained = outline["weights"] is not None
+    looks = {_fate(row["state"], pretrained)[0] for row in outline["stages"] if row["fate"] != "cut"}
+    words = {
+        "frozen": f"kept and frozen: the {'pretrained' if pretrained else 'random'} weights stay as they are",
+        "trained": "kept and trained: the pretrained weights are the start",
+        "random": "kept as a structure, trained from random weights",
+        "new": f"new, for your classes: {outline['head']['words']}",
+        "cut": "cut away",
+    }
+    looks |= {"new", *(["cut"] if outline["parameters"]["dropped"] else [])}
+    return [(look, told) for look, told in words.items() if look in looks]
+
+
 def _block(
     look: str,
     title: str,
@@ -189,15 +204,12 @@ def _new(head: Row) -> str:
 
 def _answer(classes: Sequence[str]) -> str:
     """Name the classes, as many as there is room for."""
-    shown: list[str] = []
-    for name in classes:
-        if len(" · ".join([*shown, name])) > CLASSES:
-            break
-        shown.append(name)
-    if not shown:
-        return _shortened(classes[0], CLASSES) if len(classes) == 1 else f"{len(classes):,} classes"
-    more = len(classes) - len(shown)
-    return " · ".join(shown) + (f" · {more:,} more" if more else "")
+    for count in range(len(classes), 0, -1):
+        more = len(classes) - count
+        told = " · ".join(classes[:count]) + (f" · {more:,} more" if more else "")
+        if len(told) <= CLASSES:
+            return told
+    return f"{len(classes):,} classes"
 
 
 def _shortened(text: str, most: int) -> str:

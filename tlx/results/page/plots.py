@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 NUMBERED = 12  # classes up to which every cell shows its count
 NAMED = 40  # classes up to which each has its name at the axes
 NAME = 16  # letters of such a name
+LABELLED = 12  # runs that are named in a plot
+MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
+SERIES = (BLUE, ORANGE, GREEN, GREY)
+STROKES = ("-", "--", ":")
 BINS = 15  # of the reliability diagram, as of the calibration error
 
 
@@ -24,9 +28,9 @@ def curves(rows: Sequence[dict[str, float | str]], what: str, best: int | None) 
 
     Epochs are counted from 1 over all phases; each phase begins at a line.
     """
-    with drawing(4.7, 3.0) as (figure, axes):
-        from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
+    with drawing(4.7, 3.0) as (figure, axes):
         x = np.arange(1, len(rows) + 1)
         for part, colour, mark, words in (
             ("train", ORANGE, "s", "training, augmented"),
@@ -114,7 +118,7 @@ def reliability(rows: Sequence[dict[str, Any]]) -> Figure:
         axes.set_ylim(0, 100)
         axes.set_xlabel("probability of the predicted class, %")
         axes.set_ylabel("predicted rightly, %")
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
@@ -138,3 +142,42 @@ def bins(probability: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
 def _short(name: str) -> str:
     plain = printable(name).replace("$", r"\$")
     return plain if len(plain) <= NAME else f"{plain[: NAME - 1]}…"
+
+
+def cost(points: Sequence[tuple[str, float, float]]) -> Figure:
+    """Draw test accuracy against seconds, a point for each (label, seconds, accuracy)."""
+    with drawing(6.4, 3.8) as (figure, axes):
+        for index, (label, seconds, accuracy) in enumerate(points):
+            axes.plot(seconds, 100 * accuracy, MARKS[index % len(MARKS)], color=BLUE, markersize=7)
+            if len(points) <= LABELLED:
+                told = (_short(label), (seconds, 100 * accuracy), (7, 4))
+                axes.annotate(*told, textcoords="offset points", fontsize=8, color=INK)
+        axes.set_xscale("log")
+        axes.margins(0.12)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlabel("seconds, from the command to the result")
+        axes.set_ylabel("test accuracy, %")
+    return figure
+
+
+def together(histories: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> Figure:
+    """Draw the validation accuracy of several runs by epoch, counted over all phases."""
+    from matplotlib.ticker import MaxNLocator
+
+    with drawing(6.4, 3.8) as (figure, axes):
+        for index, (label, rows) in enumerate(histories):
+            y = [100 * float(row["val/accuracy"]) for row in rows]
+            style = (
+                SERIES[index % len(SERIES)],
+                MARKS[index % len(MARKS)],
+                STROKES[index // len(SERIES) % len(STROKES)],
+            )
+            name = _short(label) if index < LABELLED else "_"
+            axes.plot(
+                range(1, len(y) + 1), y, color=style[0], marker=style[1], linestyle=style[2], markersize=4, label=name
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("validation accuracy, %")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return figure

@@ -19,11 +19,11 @@ def profile(rows: list[dict[str, Any]], images: int, method: str, classes: int) 
     ``rows`` are those of ``tlx.results.profile.listed``; one without a depth stands apart. ``method`` says how
     ``images`` training images were probed.
     """
+    from matplotlib.ticker import MaxNLocator
+
     longest = max(len(str(row["name"])) for row in rows)
     wide = max(6.8, (LETTER * longest + 0.15) * len(rows) + 0.8)
     with drawing(wide, 4.6) as (figure, axes):
-        from matplotlib.ticker import MaxNLocator
-
         x = list(range(len(rows)))
         y = [100 * row["accuracy"] for row in rows]
         error = [100 * row["standard_error"] for row in rows]

@@ -18,7 +18,7 @@ from tlx.results import predictions
 from tlx.results import profile as profiles
 from tlx.results.intervals import intervals
 from tlx.results.page import plots
-from tlx.results.page.drawing import draw
+from tlx.results.page.drawing import draw, legend
 from tlx.results.page.figure import as_png, as_svg
 from tlx.results.page.template import render
 from tlx.results.predictions import Predicted
@@ -59,7 +59,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
     test = result["metrics"]["test"]
     matrix = np.array(test["confusion_matrix"], np.int64)
     said = predictions.read(folder.predictions, classes) if folder.predictions.is_file() else {}
-    history, outline = _history(folder.metrics), _known(folder.surgery)
+    history, outline = history_of(folder.metrics), _known(folder.surgery)
     pairs = _pairs(matrix, classes)
     marked = [(row["true_index"], row["said_index"]) for row in pairs]
     picture = None
@@ -75,6 +75,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
         "chance": float(matrix.sum(1).max() / matrix.sum()),
         "picture": picture and Markup(picture),
         "outline": outline,
+        "legend": legend(outline) if outline else [],
         "history": history,
         "curves": [
             _kept(folder, plots.curves(history, what, _best(history, result.get("best"))), f"curve_{what}")
@@ -104,7 +105,7 @@ def _kept(folder: RunFolder, figure: Any, name: str) -> Markup:
     return Markup(as_svg(figure, name))
 
 
-def _history(path: Path) -> list[Row]:
+def history_of(path: Path) -> list[Row]:
     """Read ``metrics.csv``: a row for each epoch of each phase."""
     return list(csv.DictReader(io.StringIO(read_text(path)))) if path.is_file() else []
 
@@ -159,14 +160,14 @@ def _mistakes(folder: RunFolder, said: Predicted | None, classes: Sequence[str])
                 "predicted": classes[said.predicted[index]],
                 "probability": float(said.probability[index]),
                 "label_probability": float(said.label_probability[index]),
-                "picture": _embedded(folder.mistakes, row["file"]),
-                "map": _embedded(folder.mistakes, row["map"]) if row["map"] else None,
+                "picture": embedded(folder.mistakes, row["file"]),
+                "map": embedded(folder.mistakes, row["map"]) if row["map"] else None,
             }
         )
     return {**kept, "images": len(said.names), "shown": shown}
 
 
-def _embedded(folder: Path, name: str) -> str:
+def embedded(folder: Path, name: str) -> str:
     """Return a picture as a data URI; a name that leads elsewhere is none of ours."""
     if Path(name).name != name:
         raise InputError(f"{folder / 'mistakes.json'} names {name}, which is no file of its folder", "run again")
