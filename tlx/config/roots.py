@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlx.config import groups as g
-from tlx.config.fields import REQUIRED, choice, number, path
+from tlx.config.fields import REQUIRED, choice, number, path, paths
 
 Backbone = g.TimmBackbone | g.CustomBackbone
 Init = g.PretrainedInit | g.ScratchInit | g.RaceInit
@@ -85,6 +85,14 @@ class EvaluateConfig:
 
 
 @dataclass
+class ReportConfig:
+    """Make the pages of finished runs anew, and the one that compares them where there are several."""
+
+    runs: list[str] = paths()  # run folders, or folders of them such as a sweep's
+    output: str | None = path()  # where the comparison goes; by default the folder that holds the runs
+
+
+@dataclass
 class ResumeTrainer:
     """The part of the trainer's settings that ``resume`` may extend."""
 
@@ -120,7 +128,17 @@ ROOTS: dict[str, type] = {
     "resume": ResumeConfig,
     "inspect": TrainConfig,
     "evaluate": EvaluateConfig,
+    "report": ReportConfig,
     "pretrain": PretrainConfig,
 }
 
-__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "OwnBackbone", "PretrainConfig", "ResumeConfig", "TrainConfig"]
+__all__ = [
+    "REQUIRED",
+    "ROOTS",
+    "EvaluateConfig",
+    "OwnBackbone",
+    "PretrainConfig",
+    "ReportConfig",
+    "ResumeConfig",
+    "TrainConfig",
+]

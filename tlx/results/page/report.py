@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tlx.errors import InputError
@@ -32,6 +33,7 @@ CASES = {
     "large_similar": "a large set, similar to what the network learned on",
     "large_different": "a large set, different from what the network learned on",
 }
+LATER = ("temperature", "cost", "best", "bank", "solver", "decisions", "certificate")  # that older results may lack
 
 Row = dict[str, Any]
 
@@ -46,8 +48,9 @@ def write_report(folder: RunFolder) -> Path:
     """
     result = read_json(folder.result)
     try:
+        result = {**dict.fromkeys(LATER), **result}
         page = render("report.html.j2", **_content(folder, result))
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, UndefinedError) as error:
         raise InputError(f"{folder.result} is damaged ({error!r})", "run again") from None
     write_text(folder.report, page)
     return folder.report
