@@ -85,7 +85,8 @@ def test_a_page_has_every_section_and_names_are_only_names(
     assert f"{100 * result['metrics']['test']['accuracy']:.1f} % of 25 test images" in page.text
     assert result["fingerprints"]["model"] in page.text
     names = {path.name for path in folder.plots.iterdir()}
-    assert {"confusion.png", "reliability.png", "profile.png"} <= names
+    assert {"confusion.png", "reliability.png"} <= names
+    assert ("profile.png" in names) == ("freeze=lp_ft" not in words)
     assert ("curve_loss.png" in names) == bool(words)
     shown = json.loads((folder.mistakes / "mistakes.json").read_text())
     wrong = round((1 - result["metrics"]["test"]["accuracy"]) * 25)

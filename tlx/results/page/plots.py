@@ -151,7 +151,10 @@ def cost(points: Sequence[tuple[str, float, float]]) -> Figure:
 
     with drawing(6.4, 3.8) as (figure, axes):
         for index, (label, seconds, accuracy) in enumerate(points):
-            style = {"color": SERIES[index % len(SERIES)], "marker": MARKS[index // len(SERIES) % len(MARKS)]}
+            style: dict[str, Any] = {
+                "color": SERIES[index % len(SERIES)],
+                "marker": MARKS[index // len(SERIES) % len(MARKS)],
+            }
             name = _short(label, LABEL) if index < LABELLED else "_"
             axes.plot(seconds, 100 * accuracy, linestyle="none", markersize=7, label=name, **style)
         figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)

@@ -21,6 +21,7 @@ from tlx.results.intervals import intervals
 from tlx.results.page import plots
 from tlx.results.page.drawing import draw, legend
 from tlx.results.page.figure import as_png, as_svg
+from tlx.results.page.painting import paint
 from tlx.results.page.template import render
 from tlx.results.predictions import Predicted
 from tlx.results.run_folder import RunFolder
@@ -69,6 +70,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
     if outline:
         picture = draw(outline, classes)
         write_text(folder.picture, picture)
+        as_png(paint(outline, classes), folder.plots / "surgery.png")
     return {
         "title": f"{result['case'] or 'run'} on {result['data']}",
         "case_words": CASES.get(result["case"] or "", ""),
