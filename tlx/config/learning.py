@@ -14,16 +14,19 @@ __all__ = [
     "Checkpoint",
     "ConstantSchedule",
     "CosineSchedule",
+    "CsvLogger",
     "EarlyStopping",
     "KnnSolver",
     "LbfgsSolver",
-    "Logger",
+    "MlflowLogger",
     "NcmSolver",
     "NoFeatures",
     "Regularizer",
     "RidgeSolver",
     "SgdSolver",
+    "TensorboardLogger",
     "Trainer",
+    "WandbLogger",
 ]
 
 
@@ -260,8 +263,31 @@ class Callbacks:
 
 
 @dataclass
-class Logger:
-    """``metrics.csv`` is always written; ``tensorboard`` adds event files beside it."""
+class CsvLogger:
+    """``metrics.csv``, which is always written, and nothing else."""
 
     kind: str = "csv"
-    tensorboard: bool = False
+
+
+@dataclass
+class TensorboardLogger:
+    """Event files in the run folder's ``tensorboard/``."""
+
+    kind: str = "tensorboard"
+
+
+@dataclass
+class MlflowLogger:
+    """A run of an MLflow experiment: at ``uri``, else ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` beside the runs."""
+
+    kind: str = "mlflow"
+    experiment: str = "tlx"
+    uri: str | None = None
+
+
+@dataclass
+class WandbLogger:
+    """A run of a project at Weights & Biases, as its own settings say (``WANDB_MODE=offline`` keeps it here)."""
+
+    kind: str = "wandb"
+    project: str = "tlx"

@@ -31,6 +31,7 @@ OwnData = g.FolderData | g.TableData | g.ShardsData | g.HubData | g.TorchvisionD
 AnyData = OwnData | g.DigitsData | g.LettersData | g.PatchesData
 Augment = g.NoAugment | g.LightAugment | g.StandardAugment | g.StrongAugment
 Optimizer = g.AdamW | g.SGD
+Logger = g.CsvLogger | g.TensorboardLogger | g.MlflowLogger | g.WandbLogger
 Schedule = g.CosineSchedule | g.ConstantSchedule
 
 
@@ -52,7 +53,7 @@ class TrainConfig:
     regularizer: g.Regularizer
     trainer: g.Trainer
     callbacks: g.Callbacks
-    logger: g.Logger
+    logger: Logger
     case: str | None = None  # set by the door from the chosen option
     seed: int = number(0, low=0, high=2**31 - 1)
     report: bool = True  # report.html, when the result stands

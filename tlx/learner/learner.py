@@ -221,4 +221,6 @@ class Learner(pl.LightningModule):
         row = {"train/loss": float(self.train_loss.compute()), "train/accuracy": float(self.train_accuracy.compute())}
         self.train_loss.reset()
         self.train_accuracy.reset()
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**row, "epoch": self.current_epoch}, self.global_step)
         return row | {f"val/{name}": value for name, value in self.validated.items()}

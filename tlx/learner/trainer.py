@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins import LayerSync
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -22,21 +22,15 @@ PRECISIONS = {"32": "32-true", "auto": "32-true"}  # auto is settled before a tr
 
 
 def make_trainer(
-    config: Trainer, folder: Path | None = None, tensorboard: bool = False, varies: bool = False
+    config: Trainer, folder: Path | None = None, logger: Logger | None = None, varies: bool = False
 ) -> pl.Trainer:
-    """Create a Lightning trainer that prints, saves and logs nothing by itself.
+    """Create a Lightning trainer that prints and saves nothing by itself, and logs to ``logger`` alone.
 
     ``varies``: what trains changes from epoch to epoch, so that processes must look which gradients there are.
 
     Raises:
         InputError: Devices that this machine does not have, a precision that they do not offer.
     """
-    logger: Logger | bool = False
-    if tensorboard and folder is not None:
-        try:
-            logger = TensorBoardLogger(folder, name="", version="tensorboard")
-        except ModuleNotFoundError:
-            raise InputError("logger=tensorboard needs TensorBoard", "pip install 'tlx[tensorboard]'") from None
     try:
         return pl.Trainer(
             accelerator=config.accelerator,
@@ -49,12 +43,13 @@ def make_trainer(
             gradient_clip_val=config.gradient_clip,
             default_root_dir=folder,
             plugins=[AtomicCheckpointIO(), *([SharedBatchNorms()] if _several_gpus(config) else [])],
-            logger=logger,
+            logger=logger or False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,  # the order of the data is ours
             num_sanity_val_steps=0,
+            log_every_n_steps=1,  # what is logged is logged once an epoch
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         asked = f"trainer.accelerator={config.accelerator} devices={config.devices} precision={config.precision}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 
 from tlx.config.groups import (
     AutoCut,
@@ -26,6 +28,7 @@ from tlx.data.source import Source
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
 from tlx.interruption import Interruption
+from tlx.learner.loggers import open_logger
 from tlx.learner.plan import Phase
 from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
@@ -61,7 +64,12 @@ class Work:
         config = self.config.trainer if epochs is None else replace(self.config.trainer, max_epochs=epochs)
         if precision is not None:
             config = replace(config, precision=precision)
-        return make_trainer(config, self.folder.path, self.config.logger.tensorboard, varies)
+        return make_trainer(config, self.folder.path, self.logger, varies)
+
+    @cached_property
+    def logger(self) -> Logger | None:
+        """The logger of the whole run, which is opened when something is first logged."""
+        return open_logger(self.config.logger, self.folder.path, self.folder.read_config())
 
     def images(self, trainer: pl.Trainer, seed: int | None = None) -> ImageModule:
         """Prepare the images as the backbone wants them, in the order of ``seed``."""

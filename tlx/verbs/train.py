@@ -16,6 +16,7 @@ from tlx.data.open import open_source
 from tlx.data.source import SPLITS, Source, fingerprint
 from tlx.features.temperature import fit_temperature
 from tlx.interruption import Interruption
+from tlx.learner.loggers import conclude
 from tlx.learner.metrics import measure, tempered
 from tlx.learner.plan import awake, plan
 from tlx.learner.trainer import make_trainer
@@ -131,6 +132,9 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         summary(out, result)
         if config.report:
             make_page(work, network, final, surgery, said["test"])
+        if work.logger is not None:
+            pictures = ("surgery", "confusion", "reliability", "curve_loss", "curve_accuracy")
+            conclude(work.logger, metrics, {name: folder.plots / f"{name}.png" for name in pictures})
     return result
 
 
