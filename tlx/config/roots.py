@@ -84,6 +84,17 @@ class EvaluateConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Write a finished run's network in a format that other programs read."""
+
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
+    run: str = path(required=True)
+    format: str = choice(REQUIRED, "onnx", "torch_export", "timm", "safetensors")
+    output: str | None = path()  # default: export/FORMAT in the run's folder
+    push_to_hub: str | None = None  # OWNER/NAME
+
+
+@dataclass
 class ResumeTrainer:
     """The part of the trainer's settings that ``resume`` may extend."""
 
@@ -119,7 +130,17 @@ ROOTS: dict[str, type] = {
     "resume": ResumeConfig,
     "inspect": TrainConfig,
     "evaluate": EvaluateConfig,
+    "export": ExportConfig,
     "pretrain": PretrainConfig,
 }
 
-__all__ = ["REQUIRED", "ROOTS", "EvaluateConfig", "OwnBackbone", "PretrainConfig", "ResumeConfig", "TrainConfig"]
+__all__ = [
+    "REQUIRED",
+    "ROOTS",
+    "EvaluateConfig",
+    "ExportConfig",
+    "OwnBackbone",
+    "PretrainConfig",
+    "ResumeConfig",
+    "TrainConfig",
+]
