@@ -49,8 +49,9 @@ classes = json.loads(inside["classes.json"])
     + DECODE
     + """
 
+images = torch.from_numpy(pixels("image.jpg"))[None]
 with torch.inference_mode():
-    probabilities = model(torch.from_numpy(pixels("image.jpg"))[None])
+    probabilities = model(images)
 best = int(probabilities[0].argmax())
 print(classes[best], float(probabilities[0, best]))
 """
