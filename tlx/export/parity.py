@@ -24,7 +24,7 @@ class Parity:
     def words(self) -> str:
         """Say it in a line."""
         labels = "all labels agree" if self.agreeing == self.images else f"labels agree on {self.agreeing}"
-        return f"{self.images} {self.which}: probabilities differ by at most {self.difference:.1g}, {labels}"
+        return f"{self.images} {self.which}: probabilities differ by at most {self.difference:.2g}, {labels}"
 
 
 def compared(expected: np.ndarray, found: np.ndarray, which: str) -> Parity:

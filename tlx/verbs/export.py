@@ -93,7 +93,8 @@ def _must_be_free(output: Path) -> None:
     if not output.exists():
         return
     names = {file.name for file in output.iterdir()} if output.is_dir() else {output.name}
-    known = set(read_json(output / FACTS).get("files", ())) if FACTS in names else set()
+    facts = read_json(output / FACTS) if FACTS in names else None
+    known = set(map(str, facts.get("files") or ())) if isinstance(facts, dict) else set()
     if unknown := sorted(names - known):
         what = f"output={shown(output)} holds other things than an earlier export: {', '.join(unknown[:3])}"
         raise InputError(what, "give another folder")
