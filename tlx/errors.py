@@ -61,14 +61,14 @@ class Interrupted(TlxError):  # noqa: N818
         self.exit_code = EXIT_SIGINT if signal_name == "SIGINT" else EXIT_SIGTERM
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Say the nearest known word and the list: ``did you mean 'x'? one of: w, x, y``.
+def nearest(word: str, known: Iterable[str], before: str = "") -> str:
+    """Say the nearest known word, with what stands ``before`` it, and the list: ``did you mean 'x'? one of: w, x, y``.
 
     The list ends with an ellipsis after thirty words, so that a thousand backbones do not fill the terminal.
     """
     words = list(known)
     begun = [known for known in words if word and known.startswith(word)]
-    close = begun[:3] or get_close_matches(word.lower(), words, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    close = list(dict.fromkeys([*begun, *get_close_matches(word.lower(), words, n=3, cutoff=0.6)]))[:3]
+    hint = f"did you mean {' or '.join(repr(before + c) for c in close)}? " if close else ""
     shown = ", ".join(words[:30]) + (", ..." if len(words) > 30 else "")
     return f"{hint}one of: {shown}"

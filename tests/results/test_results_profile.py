@@ -136,5 +136,5 @@ def test_a_picture_that_takes_more_depths_is_wider(tmp_path: Path) -> None:
 
 
 def test_whoever_reads_results_does_not_pay_for_matplotlib() -> None:
-    check = "import sys, tlx.results.profile, tlx.results.profile_plot; sys.exit('matplotlib' in sys.modules)"
+    check = "import sys, tlx.results.profile, tlx.results.page.report; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -105,5 +105,5 @@ def test_what_is_said_of_it(tlx: Command) -> None:
     words = ("inspect", *FROZEN)
     assert "the new layer alone, for 3 epochs on features computed once" in tlx(*words).out
     votes = tlx(*words, "solver=knn").out
-    assert "nothing, training images vote, on features computed once" in votes
+    assert "nothing, training images vote, by knn on features computed once" in votes
     assert "the new layer alone" not in votes

@@ -6,11 +6,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import TINY, Answer
 from tests.training.test_phases import POLICIES
+from tlx.config.roots import TrainConfig
 from tlx.learner.plan import plan
 from tlx.network.network import Network
 from tlx.verbs import inspect as verb
@@ -58,9 +60,9 @@ def test_a_stage_is_called_frozen_iff_nothing_of_it_trains_in_any_epoch(
         words = (*(w.replace("layer3", "layer1") for w in words), "cut=layer", f"cut.name={cut}")
     awake: dict[str, bool] = {}
     named: dict[str, str] = {}
-    original = verb.stage_table
+    original = verb.outline
 
-    def look(config: verb.TrainConfig, costs: list, network: Network, kept: int) -> object:
+    def look(config: TrainConfig, network: Network, *others: Any) -> dict[str, Any]:
         chosen = range(len(network.anatomy.stages)) if key in ("surgical", "solved_probe") else None
         for name, _ in network.trunk.model.named_parameters():
             trained = chosen is not None or any(
@@ -70,11 +72,11 @@ def test_a_stage_is_called_frozen_iff_nothing_of_it_trains_in_any_epoch(
             )
             stage = name.split(".")[0] if name.startswith("layer") else "act1"
             awake[stage] = awake.get(stage, False) or trained
-        for cost in costs:
-            named[cost.stage.name] = verb.stage_state(config, network, cost.stage.index)
-        return original(config, costs, network, kept)
+        told = original(config, network, *others)
+        named.update({row["name"]: row["state"] for row in told["stages"]})
+        return told
 
-    monkeypatch.setattr(verb, "stage_table", look)
+    monkeypatch.setattr(verb, "outline", look)
     answer = tlx("inspect", "case=large_similar", *(own if custom else TINY), "trainer.max_epochs=3", *words)
     assert answer.code == 0, answer.err
     assert len(awake) == {"head": 3, "layer2": 2}[cut] + (0 if custom else 1 + (cut == "head"))

@@ -19,6 +19,7 @@ import yaml
 
 from tests.conftest import TINY, Answer
 from tests.export.card_code import check_against_run
+from tests.verbs.test_own_backbone import CODE
 from tlx.config.groups import DigitsData
 from tlx.data.open import open_source
 from tlx.export import packages, push
@@ -85,6 +86,22 @@ def test_adapters_are_merged(tlx: Command, tmp_path: Path, photos: Path) -> None
         assert torch.allclose(plain(batch), kept(batch), atol=1e-5)
     random = timm.create_model("test_resnet", num_classes=2).state_dict()
     assert not torch.equal(plain.state_dict()["layer1.0.conv1.weight"], random["layer1.0.conv1.weight"])
+
+
+def test_a_network_of_the_users_own(tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = f"own_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(CODE)
+    own = (f"backbone.target={name}.MyNet", "backbone.kwargs={width: 8}")
+    words = ("backbone=custom", *own, "backbone.image_size=16", "init=scratch", "trainer=cpu", "data=digits")
+    assert tlx("case=small_similar", *words, "data.per_class=4", "hydra.run.dir=run").code == 0
+    answer = tlx("export", "run=run", "format=torch_export")
+    assert (answer.code, "name it again: backbone.target=MODULE.CLASS" in answer.err) == (2, True)
+    answer = tlx("export", "run=run", "format=timm", *own)
+    assert (answer.code, "its backbone is a network of your own; choose format=onnx" in answer.err) == (2, True)
+    answer = tlx("export", "run=run", "format=torch_export", *own)
+    assert answer.code == 0, answer.err
+    assert "all labels agree" in answer.out
 
 
 def test_hostile_names_do_nothing(tlx: Command, tmp_path: Path, photos: Path) -> None:

@@ -58,7 +58,7 @@ def test_inspect_names_the_head_its_pooling_and_why_it_is_not_solved(tlx: Comman
         return {line.split(" ")[0]: line for line in answer.out.splitlines() if line[:1].isalpha()}
 
     solved = lines("head.pool=max")
-    assert solved["training"].endswith("the new layer alone, on features computed once")
+    assert solved["training"].endswith("the new layer alone, by lbfgs on features computed once")
     assert solved["cut"].endswith("but the pooling and the classifier, (96, 2, 2) features, 96 after max pooling")
     assert "method" not in solved
     mlp = lines("head=mlp")

@@ -55,6 +55,7 @@ class TrainConfig:
     logger: g.Logger
     case: str | None = None  # set by the door from the chosen option
     seed: int = number(0, low=0, high=2**31 - 1)
+    report: bool = True  # report.html, when the result stands
 
 
 @dataclass

@@ -50,6 +50,8 @@ def _unknown(key: str, verb: str) -> InputError:
     top = [f.name for f in dataclasses.fields(root)]
     group, _, rest = key.partition(".")
     if not rest or group not in top:
+        if inside := _inside(root, key):
+            return InputError(f"unknown key or group {key!r}", f"did you mean {' or '.join(inside)}?")
         return InputError(f"unknown key or group {key!r}", nearest(group, dict.fromkeys([*groups, *top])))
     kinds = members(typing.get_type_hints(root)[group])
     owners = [str(getattr(kind, "kind", "")) for kind in kinds if _has(kind, rest)]
@@ -59,7 +61,14 @@ def _unknown(key: str, verb: str) -> InputError:
     parts = [part for kind in kinds for part in members(typing.get_type_hints(kind).get(name))]
     wrong, kinds = (deeper, tuple(parts)) if deeper and parts else (rest, kinds)
     known = dict.fromkeys(f.name for kind in kinds for f in dataclasses.fields(kind) if f.name != "kind")
-    return InputError(f"unknown key {key!r}", nearest(wrong, known))
+    return InputError(f"unknown key {key!r}", nearest(wrong, known, key.removesuffix(wrong)))
+
+
+def _inside(root: type, key: str) -> list[str]:
+    """Find a key in the groups, where somebody has left out which: ``lr`` in ``optimizer.lr``."""
+    hints = typing.get_type_hints(root)
+    groups = [f.name for f in dataclasses.fields(root) if any(_has(kind, key) for kind in members(hints[f.name]))]
+    return [f"{group}.{key}" for group in groups]
 
 
 def _has(kind: type, key: str) -> bool:

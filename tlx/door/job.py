@@ -10,7 +10,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,15 @@ def _begin(folder: RunFolder) -> None:
     hydra, out = HydraConfig.get(), console()
     if hydra.mode == RunMode.MULTIRUN:
         out.print()
-        out.rule(Text(f"job {hydra.job.num}: {' '.join(hydra.overrides.task)}"), align="left", characters="─")
+        out.rule(Text(f"job {hydra.job.num}: {' '.join(_swept(hydra.overrides.task))}"), align="left", characters="─")
     else:
         say(out, "folder", shown(folder.path))
+
+
+def _swept(words: Sequence[str]) -> list[str]:
+    """Return those of a job's settings that others have otherwise: those do not stand on the command line as here."""
+    typed = {word.replace("'", "") for word in sys.argv}
+    return [word for word in words if word.replace("'", "") not in typed] or list(words)
 
 
 def _checked(verb: str, plain: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from tlx.errors import EXIT_BUG
+from tlx.results.run_folder import RunFolder
 
 started: list[Path] = []  # the folder of the sweep that this process started, put there by SweepStart
 
@@ -35,6 +36,10 @@ def finish() -> int | None:
 
     rows = collect(folder, [(job, _overrides(job)) for job in jobs])
     show(console(), folder, rows)
+    if any(RunFolder(job).report.exists() for job in jobs):  # where pages are wanted
+        from tlx.results.page.compare import make_comparison
+
+        make_comparison(folder, rows, jobs)
     return worst([int(row["exit_code"]) for row in rows])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -14,6 +16,7 @@ from tlx.features.probe import Probe, cross_validate, deal
 from tlx.network.cut import Point
 
 MOST = 1000  # images are cross-validated in all repeats together, unless there are more
+REMEMBERED = 32  # probes
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def probe_depths(
     if not scored.any():
         what = "no class has two training images, so nothing can be cross-validated"
         raise InputError(what, "give more images a class, or choose a cut: cut=head")
-    probes = [cross_validate(part, labels, fold) for _, part in depths]
+    probes = [_validated(part, labels, fold) for _, part in depths]
     correct = np.stack([probe.correct[scored] for probe in probes])
     best, auto = decide(correct.reshape(len(probes), -1), config.tolerance)
 
@@ -136,8 +139,23 @@ def probe_depths(
 
     rows = tuple(row(place, probe) for (place, _), probe in zip(depths, probes, strict=True))
     cut = index_of(own, [place for place, _ in depths]) if own else None
-    extra = row(own, cross_validate(features, labels, fold)) if own and cut is None and features is not None else None
+    extra = row(own, _validated(features, labels, fold)) if own and cut is None and features is not None else None
     return Profile(rows, best, auto, int(scored.sum()), int(fold.max()) + 1, repeats, cut, extra)
+
+
+_probed: OrderedDict[bytes, Probe] = OrderedDict()  # what this process has found out, for the other jobs of a sweep
+
+
+def _validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
+    """Cross-validate a probe, or remember it."""
+    key = hashlib.blake2b(np.ascontiguousarray(features).data, digest_size=16)
+    key.update(str(features.shape).encode() + np.ascontiguousarray(labels).tobytes() + fold.tobytes())
+    if (known := _probed.pop(key.digest(), None)) is None:
+        known = cross_validate(features, labels, fold)
+    _probed[key.digest()] = known
+    if len(_probed) > REMEMBERED:
+        _probed.popitem(last=False)
+    return known
 
 
 def index_of(own: Place, known: Sequence[Place]) -> int | None:

@@ -87,6 +87,8 @@ def summary(out: Console, result: dict[str, Any]) -> None:
     say(out, "trained", trained)
     if best:
         say(out, "best", _kept(best))
+    if chosen := _chosen(result.get("solver")):
+        say(out, "solver", chosen)
     out.print()
     out.print(metrics_table(result["metrics"], result["images"]))
     seconds = result["seconds"]
@@ -95,6 +97,15 @@ def summary(out: Console, result: dict[str, Any]) -> None:
     if bank := result.get("bank"):
         say(out, "bank", _bank(bank))
     say(out, "folder", shown(Path(result["run_dir"])))
+
+
+def _chosen(solver: dict[str, Any] | None) -> str:
+    """Say what a solver chose on validation images; nothing of one that had no choice."""
+    if not solver or not (tried := solver.get("path")):
+        return ""
+    chosen = {key: value for key, value in solver.items() if key not in ("kind", "path") and key in tried[0]}
+    named = [f"{key.replace('_', ' ')} {value:g}" for key, value in chosen.items() if isinstance(value, int | float)]
+    return f"{solver['kind']}, {', '.join(named)}: the best of {len(tried)} on validation images" if named else ""
 
 
 def _bank(bank: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.text import Text
 from tlx.results.console import amount, say
 from tlx.results.spreadsheet import as_csv
 from tlx.storage import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = (
     "depth", "kind", "name", "stage", "head", "width", "parameters", "multiply_adds",
@@ -62,10 +65,17 @@ def sentence(profile: Plain) -> str:
 
 def write(folder: Path, profile: Plain, classes: int) -> None:
     """Write ``profile.csv`` and ``profile.png`` into a run's folder."""
-    from tlx.results.profile_plot import draw
+    from tlx.results.page.figure import as_png
 
     write_text(folder / "profile.csv", as_csv(COLUMNS, listed(profile)))
-    draw(folder / "profile.png", listed(profile), profile["images"], method(profile), classes)
+    as_png(picture(profile, classes), folder / "profile.png")
+
+
+def picture(profile: Plain, classes: int) -> Figure:
+    """Draw the profile of a set of so many classes."""
+    from tlx.results.page import profile_plot
+
+    return profile_plot.profile(listed(profile), profile["images"], method(profile), classes)
 
 
 def listed(profile: Plain) -> list[Plain]:

@@ -27,7 +27,10 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.predictions = self.path / "predictions.csv"
         self.surgery = self.path / "surgery.json"
+        self.mistakes = self.path / "mistakes"  # pictures of the worst ones
         self.report = self.path / "report.html"
+        self.picture = self.path / "surgery.svg"
+        self.plots = self.path / "plots"
 
     @classmethod
     def create(cls, path: Path, config: dict[str, Any], fresh: bool = True) -> RunFolder:

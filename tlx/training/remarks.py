@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tlx.config.groups import BankFeatures, GradualFreeze, KnnSolver, NoAugment, OwnData, UptoFreeze
+from tlx.config.groups import (
+    BankFeatures,
+    GradualFreeze,
+    KnnSolver,
+    LbfgsSolver,
+    NoAugment,
+    NoFeatures,
+    OwnData,
+    SgdSolver,
+    UptoFreeze,
+)
 from tlx.config.roots import TrainConfig
 from tlx.learner.plan import Phase, awake
 from tlx.network.network import Network
@@ -23,7 +33,7 @@ def manner(config: TrainConfig, network: Network, phase: Phase) -> str:
     """Say how a phase trains."""
     once, epochs = "on features computed once", f"for {counted(phase.epochs, 'epoch')}"
     if solvable(config, network, phase):
-        return once
+        return f"by {config.solver.kind} {once}"
     return f"{epochs} {once}" if on_features(config, network, phase) else epochs
 
 
@@ -35,6 +45,8 @@ def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str
         if idle := _idle(config, solvable(config, network, phase)):
             verb = "do" if len(idle) > 1 else "does"
             yield f"{' and '.join(idle)} {verb} nothing to features computed once; features=off trains on images"
+    elif isinstance(config.features, NoFeatures) and head_alone(network, phase):
+        yield from _live(config, network)
     elif isinstance(config.features, BankFeatures) and head_alone(network, phase):
         yield f"head.pool={network.head.pool.kind} is trained on images, the frozen trunk computed anew in each epoch"
     if not once and isinstance(config.data, OwnData) and config.data.cache != "none":
@@ -51,6 +63,14 @@ def remarks(config: TrainConfig, network: Network, phase: Phase) -> Iterator[str
         if (faster := (phase.epochs - 1) // len(stages)) > 0:
             ways.append(f"freeze.every={faster}")
         yield f"{asleep}: {reached}; {' or '.join(ways)} reaches all"
+
+
+def _live(config: TrainConfig, network: Network) -> Iterator[str]:
+    """Say what features computed anew in every epoch cost, where they are the same in all of them."""
+    if not isinstance(config.solver, LbfgsSolver | SgdSolver):
+        yield f"solver={config.solver.kind} does nothing with features=off, which trains by gradient descent"
+    if isinstance(config.augment, NoAugment) and not network.head.pool.learned:
+        yield "the same features are computed in every epoch; solver=sgd trains the same head on features computed once"
 
 
 def _idle(config: TrainConfig, solved: bool) -> list[str]:

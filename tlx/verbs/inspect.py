@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -12,19 +10,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tlx.config.groups import BankFeatures, SgdSolver, SurgicalFreeze
+from tlx.config.groups import BankFeatures, SgdSolver
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.data.source import Source
 from tlx.errors import InputError
-from tlx.learner.optimization import parameter_groups
-from tlx.learner.plan import Phase, plan, segments
+from tlx.learner.plan import plan
 from tlx.learner.trainer import make_trainer
-from tlx.network import network as networks
 from tlx.network.backbone import create
-from tlx.network.cost import StageCost, by_stage, multiply_adds
 from tlx.network.cut import layers
-from tlx.network.freeze import undecided
 from tlx.network.network import Network
 from tlx.results import data_table
 from tlx.results.clock import Clock
@@ -32,9 +26,9 @@ from tlx.results.console import amount, console, say
 from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
 from tlx.training.banks import Banks
-from tlx.training.remarks import trains
+from tlx.training.outline import outline
 from tlx.training.survey import settle_cut
-from tlx.training.work import assemble, head_alone, solvable
+from tlx.training.work import assemble, head_alone
 from tlx.verbs.train import announce
 
 
@@ -56,23 +50,23 @@ def inspect(config: TrainConfig) -> None:
     announce(config, source, network, surgery, data_table.show)
     whole = create(config.backbone, config.data.image_size).model
     out.print()
-    out.print(stage_table(config, by_stage(whole, preprocessing.image_size), network, surgery.kept))
+    size = preprocessing.image_size
+    told = outline(config, network, whole, surgery, size)
+    out.print(stage_table(told))
     out.print()
-    counts = networks.counts(network, surgery)
-    facts = networks.described(network, surgery)
+    kept, dropped = (amount(told["parameters"][name]) for name in ("kept", "dropped"))
     pooling = "pooling" if network.head.pool.kind == "auto" else f"{network.head.pool.kind} pooling"
-    say(out, "cut", f"{facts['cut']}, {network.trunk.shape} features, {network.head.width} after {pooling}")
-    say(out, "kept", f"{amount(counts['kept'])} parameters ({amount(counts['dropped'])} dropped)")
-    cost = multiply_adds(network, preprocessing.image_size)
-    total = multiply_adds(whole, preprocessing.image_size)
-    say(out, "cost", f"{amount(cost)} multiply-adds an image at {preprocessing.image_size} px (whole: {amount(total)})")
+    say(out, "cut", f"{told['cut']}, {network.trunk.shape} features, {network.head.width} after {pooling}")
+    say(out, "kept", f"{kept} parameters ({dropped} dropped)")
+    cost, total = amount(told["multiply_adds"]), amount(told["multiply_adds_whole"])
+    say(out, "cost", f"{cost} multiply-adds an image at {size} px (whole: {total})")
     out.print()
-    out.print(phase_table(config, network))
+    out.print(phase_table(told))
     out.print()
-    out.print(group_table(config, network))
+    out.print(group_table(told))
     if note := why_unsolved(config, network):
         say(out, "method", note)
-    _cuts(out, layers(whole, preprocessing.image_size))
+    _cuts(out, layers(whole, size))
 
 
 def _opened(config: TrainConfig) -> Source:
@@ -102,50 +96,27 @@ def why_unsolved(config: TrainConfig, network: Network) -> str:
     return ""
 
 
-def stage_table(config: TrainConfig, costs: list[StageCost], network: Network, kept: int) -> Table:
-    """Lay out the stages from the input to the head; ``kept`` of the backbone's parameters are."""
+def stage_table(described: dict[str, Any]) -> Table:
+    """Lay out the stages from the input to the head."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("stage", "right"), ("name", "left"), ("output", "left")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     for title in ("parameters", "multiply-adds"):
         table.add_column(f"{title} so far", justify="right")
     table.add_column("fate")
-    point = network.trunk.point
-    for cost in costs:
-        stays = point.kind == "head" or cost.parameters <= kept
-        begun = point.kind in ("layer", "all") and not stays and point.name.startswith(f"{cost.stage.name}.")
-        state = stage_state(config, network, cost.stage.index)
-        fate = f"kept, {state}" if stays else (f"cut inside, at {point.name}, {state}" if begun else "cut away")
+    for row in described["stages"]:
+        state, stays, begun = row["state"], row["fate"] == "kept", row["fate"] == "inside"
+        fate = f"kept, {state}" if stays else f"cut inside, at {row['ends']}, {state}" if begun else "cut away"
         style = "cyan" if stays and state == "frozen" else "green" if stays else "yellow" if begun else "dim"
-        shape = " × ".join(map(str, cost.shape))
-        table.add_row(
-            str(cost.stage.index), cost.stage.name, shape, amount(cost.parameters), amount(cost.multiply_adds), fate,
-            style=style,
-        )  # fmt: skip
-    head = sum(p.numel() for p in network.head.parameters())
-    outputs = str(network.head.num_classes)
-    table.add_row("", "head", outputs, f"+ {amount(head)}", "", "new, trained", style="green")
+        shape = " × ".join(map(str, row["shape"]))
+        costs = amount(row["parameters"]), amount(row["multiply_adds"])
+        table.add_row(str(row["index"]), row["name"], shape, *costs, fate, style=style)
+    head = f"+ {amount(described['head']['parameters'])}"
+    table.add_row("", "head", str(described["classes"]), head, "", "new, trained", style="green")
     return table
 
 
-def stage_state(config: TrainConfig, network: Network, index: int) -> str:
-    """Say from when on a stage trains, and whether all of it does.
-
-    "frozen" is a stage of which no parameter trains in any epoch of any phase.
-    """
-    mine = network.anatomy.of_stages([index])
-    for phase in plan(config):
-        if mine and undecided(network.freeze, network.anatomy, phase.index):
-            return f"candidate of phase {phase.name}"
-        for stretch in segments(network, phase):
-            if awake_here := mine & stretch.trained:
-                begin = f"epoch {stretch.first + 1}" if stretch.first else f"phase {phase.name}" if phase.index else ""
-                part = "trained" if awake_here == mine else "partly trained"
-                return f"{part} from {begin}" if begin else part
-    return "frozen" if mine else "without parameters of its own"
-
-
-def phase_table(config: TrainConfig, network: Network) -> Table:
+def phase_table(described: dict[str, Any]) -> Table:
     """Lay out what trains in which epochs of which phase."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, justify in (("phase", "left"), ("epochs", "right"), ("trains", "left")):
@@ -153,81 +124,21 @@ def phase_table(config: TrainConfig, network: Network) -> Table:
     for title in ("trained", "frozen"):
         table.add_column(title, justify="right")
     table.add_column("batch statistics")
-    total = sum(p.numel() for p in network.parameters())
-    for phase in plan(config):
-        solved = solvable(config, network, phase)
-        for stretch in segments(network, phase):
-            span = (
-                f"{stretch.first + 1}" if stretch.first == stretch.last else f"{stretch.first + 1}-{stretch.last + 1}"
-            )
-            epochs = "solved" if solved else span
-            what = trains(config, network, phase, stretch.trained)
-            least, most = _least_and_most(network, phase, stretch.trained)
-            frozen = _span(total - most, total - least)
-            table.add_row(
-                phase.name, epochs, what, _span(least, most), frozen, _statistics(network, phase, stretch.trained)
-            )
+    for row in described["phases"]:
+        table.add_row(*row.values())
     return table
 
 
-def _least_and_most(network: Network, phase: Phase, trained: frozenset[str]) -> tuple[int, int]:
-    """Count the parameters that train; where some stages are still to be chosen, at least and at most."""
-    sizes = {name: p.numel() for name, p in network.named_parameters()}
-    certain = sum(sizes[name] for name in trained)
-    policy, anatomy = network.freeze, network.anatomy
-    if not isinstance(policy, SurgicalFreeze) or not undecided(policy, anatomy, phase.index):
-        return certain, certain
-    stages = sorted(sum(sizes[name] for name in anatomy.of_stages([i])) for i in range(len(anatomy.stages)))
-    return certain + sum(stages[: policy.stages]), certain + sum(stages[-policy.stages :])
-
-
-def _span(least: int, most: int) -> str:
-    return amount(least) if least == most else f"{amount(least)} to {amount(most)}"
-
-
-def _statistics(network: Network, phase: Phase, trained: frozenset[str]) -> str:
-    if all(name.startswith("head.") for name in trained) and not undecided(
-        network.freeze, network.anatomy, phase.index
-    ):
-        return "frozen"
-    policy = getattr(network.freeze, "batch_statistics", "frozen")
-    if not any(name.endswith("running_mean") for name, _ in network.trunk.named_buffers()):
-        return "none"
-    return "frozen" if policy == "frozen" else "moving where a BatchNorm trains"
-
-
-def group_table(config: TrainConfig, network: Network) -> Table:
+def group_table(described: dict[str, Any]) -> Table:
     """Lay out every phase's parameter groups with their learning rates."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("phase")
     table.add_column("group")
     for title in ("lr", "weight decay", "parameters"):
         table.add_column(title, justify="right")
-    for phase in plan(config):
-        if solvable(config, network, phase):
-            table.add_row(phase.name, "head", "solver", config.solver.words, "")
-            continue
-        open_yet = undecided(network.freeze, network.anatomy, phase.index)
-        for group in _groups(_all_chosen(network) if open_yet else network, phase):
-            count = amount(sum(p.numel() for p in group["params"]))
-            size = f"some of {count}" if open_yet and group["name"].startswith("trunk") else count
-            table.add_row(phase.name, group["name"], group["lr"], f"{group['weight_decay']:g}", size)
+    for row in described["groups"]:
+        table.add_row(*row.values())
     return table
-
-
-def _all_chosen(network: Network) -> Network:
-    """Return a copy whose every stage trains, to show the rates that any of them would have."""
-    copy = deepcopy(network)
-    copy.anatomy.chosen = tuple(range(len(copy.anatomy.stages)))
-    return copy
-
-
-def _groups(network: Network, phase: Phase) -> list[dict[str, Any]]:
-    """Return a phase's groups with their rates as text; a rate that a range test will find is a multiple of it."""
-    found = phase.optimizer.lr == "auto"
-    optimizer = replace(phase.optimizer, lr=1.0) if found else phase.optimizer
-    groups = parameter_groups(network, optimizer, phase.epochs, phase.index)
-    return [{**group, "lr": f"auto × {group['lr']:.3g}" if found else f"{group['lr']:.3g}"} for group in groups]
 
 
 def _cuts(out: Console, names: list[str]) -> None:

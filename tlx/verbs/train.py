@@ -28,12 +28,14 @@ from tlx.results import profile as profiles
 from tlx.results.clock import Clock
 from tlx.results.console import amount, console, say, summary
 from tlx.results.decisions import Decisions
+from tlx.results.meter import Meter
 from tlx.results.predictions import predicted
 from tlx.results.progress import bar
 from tlx.results.result import compose
 from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
 from tlx.training.banks import Banks
+from tlx.training.page import make_page
 from tlx.training.phases import train_phases
 from tlx.training.race import race
 from tlx.training.remarks import manner, remarks, trains
@@ -49,7 +51,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
     Raises:
         TlxError: Whatever a person can mend.
     """
-    out = console()
+    out, meter = console(), Meter()
     interruption = Interruption(folder.resume_command)
     with interruption.watch(), ending_workers():
         trainer = make_trainer(config.trainer, folder.path)
@@ -114,6 +116,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
                 "model": combined(hashed(final.state_dict())),
             },
             seconds=clock.read(),
+            cost=meter.read(),
             command=command,
             run_dir=str(folder.path),
             config=folder.read_config(),
@@ -126,6 +129,8 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
                 profiles.show(out, profile)
             say(out, "profile", profiles.sentence(profile))
         summary(out, result)
+        if config.report:
+            make_page(work, network, final, surgery, said["test"])
     return result
 
 
@@ -155,7 +160,9 @@ def announce(
     """Say what is about to happen; ``table`` prints the facts about the images."""
     out = console()
     counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
-    say(out, "data", f"{config.data.kind}, {len(source.classes)} classes, images: {counts}")
+    place = next((str(value) for name in ("root", "file", "name") if (value := getattr(config.data, name, None))), "")
+    what = f"{config.data.kind} {shown(Path(place))}" if place else config.data.kind
+    say(out, "data", f"{what}, {len(source.classes)} classes, images: {counts}")
     table(out, source.facts)
     data_table.remarks(out, source.facts)
     if config.backbone.weights == "package" and isinstance(config.data, OwnData):

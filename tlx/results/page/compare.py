@@ -1,0 +1,225 @@
+"""Comparison: the page of several runs side by side, ``comparison.html``, made from their folders."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from tlx import __version__
+from tlx.errors import InputError
+from tlx.results import predictions
+from tlx.results.comparison import differences
+from tlx.results.console import console, say
+from tlx.results.page import plots
+from tlx.results.page.figure import as_png, as_svg
+from tlx.results.page.report import CASES, embedded, history_of
+from tlx.results.page.template import render
+from tlx.results.paired import Pair, paired
+from tlx.results.predictions import Predicted
+from tlx.results.run_folder import RunFolder, shown
+from tlx.storage import read_json, write_text
+
+log = logging.getLogger("tlx")
+
+ALL_PAIRS = 8  # runs up to which every pair is tested; of more, the best against each other
+SHOWN = 24  # images on which runs disagree
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, its row of the comparison, a label that tells it from the others, its result."""
+
+    folder: RunFolder
+    row: Row
+    label: str
+    result: Row
+    said: Predicted | None  # on test images
+
+    @property
+    def accuracy(self) -> float:
+        """Its test accuracy."""
+        return float(self.row["test_accuracy"])
+
+
+def make_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -> None:
+    """Write the page and say where it is; one that cannot be made costs a line, not the sweep."""
+    try:
+        say(console(), "page", shown(write_comparison(folder, rows, paths)))
+    except Exception as error:
+        log.exception("no comparison page")
+        say(console(), "page", f"could not be made: {type(error).__name__}: {error}", "yellow")
+
+
+def write_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -> Path:
+    """Write ``comparison.html`` and its plots into ``folder``; ``rows`` are those of ``comparison.collect``."""
+    runs = _runs(rows, paths)
+    sets = {run.result["fingerprints"]["test"] for run in runs}
+    same = len(sets) == 1 and len(runs) > 1
+    asked = [run for run in runs if run.said is not None] if same else []
+    pairs = _pairs(asked)
+    page = render(
+        "comparison.html.j2",
+        version=__version__,
+        title=f"{len(rows)} runs compared",
+        runs=runs,
+        rows=rows,
+        failed=[row for row in rows if row["status"] != "done"],
+        best=max(runs, key=lambda run: run.accuracy, default=None) if same else None,
+        same=same,
+        sets=len(sets),
+        quadrant=_quadrant(runs),
+        cases=CASES,
+        groups=_groups(runs),
+        asked=asked,
+        pairs=pairs,
+        verdict=_verdict(asked, pairs),
+        disagreed=_disagreed(asked),
+        cost=_plot(folder, plots.cost([(r.label, r.row["seconds"], r.accuracy) for r in runs]), "cost") if runs else "",
+        curves=_curves(folder, runs),
+    )
+    path = folder / "comparison.html"
+    write_text(path, page)
+    return path
+
+
+def _runs(rows: Sequence[Row], paths: Sequence[Path]) -> list[Run]:
+    found = differences(list(rows))
+    labels = [
+        ", ".join(f"{values[i]}" for values in found.values() if values[i]) or row["run"] for i, row in enumerate(rows)
+    ]
+    labels = labels if len(set(labels)) == len(labels) else [row["run"] for row in rows]
+    runs = []
+    for row, label, path in zip(rows, labels, paths, strict=True):
+        if row["status"] == "done":
+            folder = RunFolder(path)
+            result = read_json(folder.result)
+            runs.append(Run(folder, row, label, result, _said(folder, result)))
+    return runs
+
+
+def _said(folder: RunFolder, result: Row) -> Predicted | None:
+    """Read what a run said of its test images; one from before that was kept has nothing to be paired by."""
+    try:
+        said = predictions.read(folder.predictions, result["classes"]).get("test")
+    except InputError:
+        return None
+    return said if said is not None and len(said.names) == result["images"]["test"] else None
+
+
+def _plot(folder: Path, figure: Any, name: str) -> Markup:
+    (folder / "plots").mkdir(exist_ok=True)
+    as_png(figure, folder / "plots" / f"{name}.png")
+    return Markup(as_svg(figure, name))
+
+
+def _curves(folder: Path, runs: Sequence[Run]) -> Markup | None:
+    histories = [(run.label, history_of(run.folder.metrics)) for run in runs]
+    trained = [(label, rows) for label, rows in histories if rows]
+    return _plot(folder, plots.together(trained), "curves") if trained else None
+
+
+def _quadrant(runs: Sequence[Run]) -> list[Row]:
+    """Put every run where its case stands: small or large set, similar or different; the last place is for the rest."""
+    places = []
+    for case in (*CASES, None):
+        mine = [run for run in runs if (run.result["case"] if run.result["case"] in CASES else None) == case]
+        places.append({"case": case, "runs": sorted(mine, key=lambda run: -run.accuracy)})
+    return places
+
+
+def _groups(runs: Sequence[Run]) -> list[Row]:
+    """Summarise runs that differ in nothing but the seed: mean and standard deviation of test accuracy."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        config = {key: value for key, value in run.result.get("config", {}).items() if key != "seed"}
+        alike.setdefault(repr((run.row["case"], run.row["data"], config)), []).append(run)
+    groups = []
+    for mine in alike.values():
+        accuracies = [run.accuracy for run in mine]
+        spread = statistics.stdev(accuracies) if len(mine) > 1 else None
+        told = [word for word in str(mine[0].row["overrides"]).split() if not word.startswith("seed=")]
+        seconds = statistics.fmean(run.row["seconds"] for run in mine)
+        name = " ".join(told) or mine[0].label
+        groups.append(
+            {
+                "name": name,
+                "seeds": len(mine),
+                "mean": statistics.fmean(accuracies),
+                "spread": spread,
+                "seconds": seconds,
+            }
+        )
+    return sorted(groups, key=lambda group: -group["mean"])
+
+
+def _pairs(runs: Sequence[Run]) -> list[Pair]:
+    """Test all pairs of a few runs; of many, the best against each of the others."""
+    if len(runs) < 2:
+        return []
+    best = max(range(len(runs)), key=lambda index: runs[index].accuracy)
+    few = len(runs) <= ALL_PAIRS
+    chosen = list(combinations(range(len(runs)), 2)) if few else [(best, i) for i in range(len(runs)) if i != best]
+    # The better one stands first.
+    ordered = [(a, b) if runs[a].accuracy >= runs[b].accuracy else (b, a) for a, b in chosen]
+    right = [run.said.right for run in runs if run.said is not None]
+    return sorted(paired(right, ordered), key=lambda pair: -abs(pair.difference))
+
+
+def _verdict(runs: Sequence[Run], pairs: Sequence[Pair]) -> str:
+    """Say whether the best run is really better than the second best."""
+    if len(runs) < 2:
+        return ""
+    order = sorted(range(len(runs)), key=lambda index: -runs[index].accuracy)
+    first, second = order[0], order[1]
+    pair = next((p for p in pairs if {p.one, p.other} == {first, second}), None)
+    names = f"{runs[first].label} is best"
+    if pair is None:
+        return names
+    points = 100 * pair.difference
+    if pair.real:
+        return f"{names}, {points:.1f} points before {runs[second].label}: more than chance explains"
+    return f"{names}, {points:.1f} points before {runs[second].label}, which may be chance"
+
+
+def _disagreed(runs: Sequence[Run]) -> Row:
+    """List test images that some runs have right and others wrong, those that divide them most evenly first."""
+    if len(runs) < 2:
+        return {"count": 0, "shown": []}
+    said = [run.said for run in runs if run.said is not None]
+    right = np.stack([one.right for one in said])
+    share = right.mean(0)
+    apart = np.flatnonzero((share > 0) & (share < 1))
+    order = apart[np.argsort(np.abs(share[apart] - 0.5), kind="stable")][:SHOWN]
+    pictures = _pictures(runs)
+    shown = []
+    for index in order:
+        answers = [
+            {"class": runs[i].result["classes"][one.predicted[index]], "right": bool(right[i, index])}
+            for i, one in enumerate(said)
+        ]
+        label = runs[0].result["classes"][said[0].labels[index]]
+        shown.append(
+            {"image": said[0].names[index], "label": label, "answers": answers, "picture": pictures.get(int(index))}
+        )
+    return {"count": len(apart), "shown": shown}
+
+
+def _pictures(runs: Sequence[Run]) -> dict[int, str]:
+    """Find the pictures of test images that one run or another has kept."""
+    found: dict[int, str] = {}
+    for run in runs:
+        listed = run.folder.mistakes / "mistakes.json"
+        for row in read_json(listed)["shown"] if listed.is_file() else []:
+            if row["index"] not in found:
+                found[row["index"]] = embedded(run.folder.mistakes, row["file"])
+    return found
