@@ -54,7 +54,8 @@ def tlx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def run(*words: str) -> Answer:
-        if not any(word in UNPAGED or word.startswith("report=") for word in words):
+        paged = any(word in UNPAGED or word.startswith("report=") for word in words)
+        if words and not paged and "=" in words[-1]:
             words = (*words, "report=false")  # pages have tests of their own, and take longer than a tiny training
         monkeypatch.setattr(sys, "argv", ["tlx", *words])
         capfd.readouterr()

@@ -26,14 +26,8 @@ CASES = "large_different, large_similar, small_different, small_similar"
         (["cse=small_similar"], ["unknown key or group 'cse'", "did you mean 'case'", GROUPS]),
         (["optimzer=sgd"], ["unknown key or group 'optimzer'", "did you mean 'optimizer'", GROUPS]),
         (["sed=3"], ["unknown key or group 'sed'", "did you mean 'seed'"]),
-        (
-            ["optimizer.lrr=3"],
-            ["unknown key 'optimizer.lrr'", "did you mean 'optimizer.lr'", "lr, weight_decay, betas"],
-        ),
-        (
-            ["callbacks.checkpoint.moniter=x"],
-            ["did you mean 'callbacks.checkpoint.monitor'", "one of: monitor, every_seconds"],
-        ),
+        (["optimizer.lrr=3"], ["unknown key 'optimizer.lrr'", "did you mean 'optimizer.lr'", "lr, weight_decay"]),
+        (["callbacks.checkpoint.moniter=x"], ["did you mean 'callbacks.checkpoint.monitor'", "monitor, every_seconds"]),
         (["lr=3", "case=small_similar"], ["unknown key or group 'lr'", "did you mean 'optimizer.lr'?"]),
         (["+foo=1", "case=small_similar"], ["unknown key 'foo'", GROUPS]),
         (["+optimizer.foo=1", "case=small_similar"], ["unknown key 'optimizer.foo'", "lr, weight_decay"]),

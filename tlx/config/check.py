@@ -62,6 +62,11 @@ def path_keys(cls: type) -> Iterator[str]:
             yield from (f"{field.name}.{key}" for key in path_keys(member))
 
 
+def several_keys(cls: type) -> Iterator[str]:
+    """Yield the keys of a root that hold a list of paths."""
+    yield from (field.name for field in dataclasses.fields(cls) if field.metadata.get("several"))
+
+
 def open_keys(cls: type) -> Iterator[str]:
     """Yield the dotted keys that take any value, over every kind of every group: mappings with keys of their own."""
     hints = typing.get_type_hints(cls)

@@ -30,6 +30,11 @@ def path(default: Any = None, *, required: bool = False) -> Any:
     return field(default=REQUIRED if required else default, metadata={"path": True})
 
 
+def paths() -> Any:
+    """Declare a list of at least one path, or a single one in its place."""
+    return field(default=REQUIRED, metadata={"path": True, "several": True, "least": 1})
+
+
 def numbers(*default: float, low: float | None = None, high: float | None = None, least: int = 0) -> Any:
     """Declare a list of at least ``least`` numbers, each in ``[low, high]``."""
     return field(default_factory=lambda: list(default), metadata={"low": low, "high": high, "least": least})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tlx.config import groups as g
-from tlx.config.fields import REQUIRED, choice, number, path
+from tlx.config.fields import REQUIRED, choice, number, path, paths
 
 Backbone = g.TimmBackbone | g.CustomBackbone
 Init = g.PretrainedInit | g.ScratchInit | g.RaceInit
@@ -96,6 +96,14 @@ class ExportConfig:
 
 
 @dataclass
+class ReportConfig:
+    """Make the pages of finished runs anew, and the one that compares them where there are several."""
+
+    runs: list[str] = paths()  # run folders, or folders of them such as a sweep's
+    output: str | None = path()  # where the comparison goes; by default the folder that holds the runs
+
+
+@dataclass
 class ResumeTrainer:
     """The part of the trainer's settings that ``resume`` may extend."""
 
@@ -132,6 +140,7 @@ ROOTS: dict[str, type] = {
     "inspect": TrainConfig,
     "evaluate": EvaluateConfig,
     "export": ExportConfig,
+    "report": ReportConfig,
     "pretrain": PretrainConfig,
 }
 
@@ -142,6 +151,7 @@ __all__ = [
     "ExportConfig",
     "OwnBackbone",
     "PretrainConfig",
+    "ReportConfig",
     "ResumeConfig",
     "TrainConfig",
 ]

@@ -7,7 +7,7 @@ import re
 import typing
 from pathlib import Path
 
-from tlx.config.check import members, open_keys, path_keys
+from tlx.config.check import members, open_keys, path_keys, several_keys
 from tlx.config.roots import ROOTS
 from tlx.errors import InputError, nearest
 
@@ -15,6 +15,7 @@ VERBS = tuple(ROOTS)
 PLAIN = re.compile(r"[\w./@%+-]*/[\w./@%+-]*", re.ASCII)  # paths that Hydra's grammar takes as they are
 NO_TEXT = re.compile(r"null|true|false|nan|[+-]?(inf|[\d.]).*", re.IGNORECASE)  # what it may take for something else
 SWEEP = re.compile(r",|^(choice|range|interval|glob|sort|shuffle)$")  # what is left of a sweep without its brackets
+LISTED = re.compile(r"""'[^']*'|"[^"]*"|[^,]+""")  # the elements of a list
 OWN = ("backbone.target", "backbone.kwargs")  # whose code a run's network is, which no run folder says
 EXTENDABLE = ("run", "trainer.max_epochs", "freeze.finetune.epochs", *OWN)  # what `resume` takes
 
@@ -41,6 +42,7 @@ def prepare(verb: str, words: list[str]) -> list[str]:
         InputError: A list for a single-choice group, a bare word, an override that ``resume`` cannot take.
     """
     paths = {*path_keys(ROOTS[verb]), "hydra.run.dir", "hydra.sweep.dir"}
+    several = tuple(several_keys(ROOTS[verb]))
     free = tuple(open_keys(ROOTS[verb]))
     groups = groups_of(verb)
     sweeping = any(word in ("-m", "--multirun") for word in words)
@@ -72,7 +74,11 @@ def prepare(verb: str, words: list[str]) -> list[str]:
         if verb == "resume" and not name.startswith((*OWN, "hydra")) and name not in EXTENDABLE:
             what = f"{name} cannot be changed when a run goes on"
             raise InputError(what, f"start a new run, or extend this one: {EXTENDABLE[1]}=N or {EXTENDABLE[2]}=N")
-        ready.append(f"{key}={_quoted(value, sweeping) if name in paths else value}")
+        if name in several:
+            value = f"[{','.join(_quoted(part, False) for part in _parts(value))}]"
+        elif name in paths:
+            value = _quoted(value, sweeping)
+        ready.append(f"{key}={value}")
     if sweeping:
         ready = _for_each_job(ready, groups)
     return flags + ready  # its parser loses overrides that stand behind a flag
@@ -101,6 +107,12 @@ def groups_of(verb: str) -> list[str]:
     hints = typing.get_type_hints(root)
     groups = [f.name for f in dataclasses.fields(root) if any(hasattr(kind, "kind") for kind in members(hints[f.name]))]
     return [*groups, "case"] if verb in ("train", "inspect", "pretrain") else groups
+
+
+def _parts(value: str) -> list[str]:
+    """Take a list of paths apart, ``[a,b]`` or a single one; one that holds a comma stands in quotes."""
+    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    return [part.strip() for part in LISTED.findall(inner)]
 
 
 def _quoted(value: str, sweeping: bool) -> str:

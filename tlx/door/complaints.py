@@ -51,7 +51,7 @@ def _unknown(key: str, verb: str) -> InputError:
     group, _, rest = key.partition(".")
     if not rest or group not in top:
         if inside := _inside(root, key):
-            return InputError(f"unknown key or group {key!r}", f"did you mean {' or '.join(inside)}?")
+            return InputError(f"unknown key or group {key!r}", f"did you mean {' or '.join(map(repr, inside))}?")
         return InputError(f"unknown key or group {key!r}", nearest(group, dict.fromkeys([*groups, *top])))
     kinds = members(typing.get_type_hints(root)[group])
     owners = [str(getattr(kind, "kind", "")) for kind in kinds if _has(kind, rest)]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tlx.errors import EXIT_BUG
-from tlx.results.run_folder import RunFolder
+from tlx.results.run_folder import RunFolder, overrides_of
 
 started: list[Path] = []  # the folder of the sweep that this process started, put there by SweepStart
 
@@ -34,7 +34,7 @@ def finish() -> int | None:
     from tlx.results.comparison import collect, show
     from tlx.results.console import console
 
-    rows = collect(folder, [(job, _overrides(job)) for job in jobs])
+    rows = collect(folder, [(job, overrides_of(job)) for job in jobs])
     show(console(), folder, rows)
     if any(RunFolder(job).report.exists() for job in jobs):  # where pages are wanted
         from tlx.results.page.compare import make_comparison
@@ -50,8 +50,3 @@ def worst(codes: list[int]) -> int:
 
 def _number(path: Path) -> int:
     return int(path.name.partition("_")[0])
-
-
-def _overrides(job: Path) -> list[str]:
-    file = job / ".hydra" / "overrides.yaml"
-    return [str(word) for word in OmegaConf.load(file)] if file.is_file() else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +101,26 @@ def show(out: Console, folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def differences(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Map what differs between jobs to its value in every row: what was swept, and what that chose besides.
+    """Map what differs between jobs to its value in every row: what was swept, and what that chose besides."""
+    found = swept(rows)
+    for key in ("data", "init", "cut", "freeze"):
+        chosen = [str(row.get(key, "")) for row in rows]
+        if key not in found and len({row[key] for row in rows if key in row}) > 1:
+            found[key] = chosen
+    return found
+
+
+def swept(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Map what was set differently for the jobs to its value in every row.
 
     Names and values are shortened to their last part, ``cut.name`` to ``name``, where they stay distinct.
     """
     settings = [row.get("settings", {}) for row in rows]
     keys = dict.fromkeys(key for setting in settings for key in setting)
-    swept = {key: [setting.get(key, "") for setting in settings] for key in keys}
-    swept = {key: values for key, values in swept.items() if len(set(values)) > 1}
-    names = dict(zip(swept, _last_parts(list(swept), "."), strict=True))
-    found = {names[key]: _last_parts(values, "/") for key, values in swept.items()}
-    for key in ("data", "init", "cut", "freeze"):
-        chosen = [str(row.get(key, "")) for row in rows]
-        if key not in swept and len({row[key] for row in rows if key in row}) > 1:
-            found[key] = chosen
-    return found
+    values = {key: [setting.get(key, "") for setting in settings] for key in keys}
+    values = {key: given for key, given in values.items() if len(set(given)) > 1}
+    names = dict(zip(values, _last_parts(list(values), "."), strict=True))
+    return {names[key]: _last_parts(given, "/") for key, given in values.items()}
 
 
 def _last_parts(texts: list[str], separator: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import InputError
-from tlx.storage import cannot_write, read_json, write_json
+from tlx.storage import cannot_write, read_json, read_text, write_json
 
 
 class RunFolder:
@@ -77,6 +77,17 @@ class RunFolder:
     def resume_command(self) -> str:
         """The command that goes on with this run."""
         return f"python -m tlx resume run={shlex.quote(shown(self.path))}"
+
+
+def overrides_of(path: Path) -> list[str]:
+    """Return what stood on the command line of a run, as Hydra keeps it beside it."""
+    file = path / ".hydra" / "overrides.yaml"
+    if not file.is_file():
+        return []
+    import yaml
+
+    words = yaml.safe_load(read_text(file))
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def shown(path: Path) -> str:

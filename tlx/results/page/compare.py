@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -16,7 +18,7 @@ from markupsafe import Markup
 from tlx import __version__
 from tlx.errors import InputError
 from tlx.results import predictions
-from tlx.results.comparison import differences
+from tlx.results.comparison import swept
 from tlx.results.console import console, say
 from tlx.results.page import plots
 from tlx.results.page.figure import as_png, as_svg
@@ -45,6 +47,11 @@ class Run:
     result: Row
     said: Predicted | None  # on test images
 
+    def link(self, folder: Path) -> str:
+        """Where its own page is, as seen from ``folder``; empty where it has none."""
+        page = self.folder.report
+        return quote(Path(os.path.relpath(page, folder)).as_posix()) if page.is_file() else ""
+
     @property
     def accuracy(self) -> float:
         """Its test accuracy."""
@@ -65,12 +72,14 @@ def write_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -
     runs = _runs(rows, paths)
     sets = {run.result["fingerprints"]["test"] for run in runs}
     same = len(sets) == 1 and len(runs) > 1
-    asked = [run for run in runs if run.said is not None] if same else []
-    pairs = _pairs(asked)
+    comparable = _comparable(runs)
+    pairs = _pairs(runs, comparable)
+    asked = [runs[index] for index in max(comparable, key=len, default=[])]
     page = render(
         "comparison.html.j2",
         version=__version__,
         title=f"{len(rows)} runs compared",
+        folder=folder,
         runs=runs,
         rows=rows,
         failed=[row for row in rows if row["status"] != "done"],
@@ -81,8 +90,9 @@ def write_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -
         cases=CASES,
         groups=_groups(runs),
         asked=asked,
+        groups_of_images=len(comparable),
         pairs=pairs,
-        verdict=_verdict(asked, pairs),
+        verdict=_verdict(runs, pairs) if same else "",
         disagreed=_disagreed(asked),
         cost=_plot(folder, plots.cost([(r.label, r.row["seconds"], r.accuracy) for r in runs]), "cost") if runs else "",
         curves=_curves(folder, runs),
@@ -93,18 +103,26 @@ def write_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -
 
 
 def _runs(rows: Sequence[Row], paths: Sequence[Path]) -> list[Run]:
-    found = differences(list(rows))
-    labels = [
-        ", ".join(f"{values[i]}" for values in found.values() if values[i]) or row["run"] for i, row in enumerate(rows)
-    ]
-    labels = labels if len(set(labels)) == len(labels) else [row["run"] for row in rows]
+    done = [(row, path) for row, path in zip(rows, paths, strict=True) if row["status"] == "done"]
+    labels = _labels([row for row, _ in done])
     runs = []
-    for row, label, path in zip(rows, labels, paths, strict=True):
-        if row["status"] == "done":
-            folder = RunFolder(path)
-            result = read_json(folder.result)
-            runs.append(Run(folder, row, label, result, _said(folder, result)))
+    for (row, path), label in zip(done, labels, strict=True):
+        folder = RunFolder(path)
+        result = read_json(folder.result)
+        runs.append(Run(folder, row, label, result, _said(folder, result)))
     return runs
+
+
+def _labels(rows: Sequence[Row]) -> list[str]:
+    """Tell runs apart by what was set differently for them, else by their folders."""
+    found = swept(rows)
+    bare = ("case", "data", "backbone", "freeze", "head", "solver", "init", "cut")
+    labels = [
+        ", ".join(values[i] if name in bare else f"{name} {values[i]}" for name, values in found.items() if values[i])
+        for i in range(len(rows))
+    ]
+    distinct = len(set(labels)) == len(labels) and all(labels)
+    return labels if distinct else [str(row["run"]) for row in rows]
 
 
 def _said(folder: RunFolder, result: Row) -> Predicted | None:
@@ -162,16 +180,25 @@ def _groups(runs: Sequence[Run]) -> list[Row]:
     return sorted(groups, key=lambda group: -group["mean"])
 
 
-def _pairs(runs: Sequence[Run]) -> list[Pair]:
-    """Test all pairs of a few runs; of many, the best against each of the others."""
-    if len(runs) < 2:
-        return []
-    best = max(range(len(runs)), key=lambda index: runs[index].accuracy)
-    few = len(runs) <= ALL_PAIRS
-    chosen = list(combinations(range(len(runs)), 2)) if few else [(best, i) for i in range(len(runs)) if i != best]
+def _comparable(runs: Sequence[Run]) -> list[list[int]]:
+    """Group the runs, by their places, that share the same test images and have kept what they said of them."""
+    groups: dict[str, list[int]] = {}
+    for index, run in enumerate(runs):
+        if run.said is not None:
+            groups.setdefault(run.result["fingerprints"]["test"], []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _pairs(runs: Sequence[Run], groups: Sequence[Sequence[int]]) -> list[Pair]:
+    """Test all pairs of a few runs of the same images; of many, the best against each of the others."""
+    chosen: list[tuple[int, int]] = []
+    for group in groups:
+        best = max(group, key=lambda index: runs[index].accuracy)
+        few = len(group) <= ALL_PAIRS
+        chosen += combinations(group, 2) if few else [(best, other) for other in group if other != best]
     # The better one stands first.
     ordered = [(a, b) if runs[a].accuracy >= runs[b].accuracy else (b, a) for a, b in chosen]
-    right = [run.said.right for run in runs if run.said is not None]
+    right = [np.zeros(0, bool) if run.said is None else run.said.right for run in runs]
     return sorted(paired(right, ordered), key=lambda pair: -abs(pair.difference))
 
 

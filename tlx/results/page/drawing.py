@@ -47,15 +47,20 @@ class Block:
     ragged: bool = False  # the cut goes through it
 
     @property
-    def outline(self) -> str:
-        """The corners, as a path."""
+    def corners(self) -> list[tuple[float, float]]:
+        """The corners, from the upper left one on."""
         (left, right), (low, high) = self._edges(self.top), self._edges(self.bottom)
         end = self.y + self.height
-        if not self.ragged:
-            return f"M{left:.1f} {self.y:.1f}H{right:.1f}L{high:.1f} {end:.1f}H{low:.1f}Z"
-        step = (high - low) / 8
-        teeth = "".join(f"L{high - i * step:.1f} {end - (5 if i % 2 else 0):.1f}" for i in range(9))
-        return f"M{left:.1f} {self.y:.1f}H{right:.1f}{teeth}Z"
+        below = [(high, end), (low, end)]
+        if self.ragged:
+            step = (high - low) / 8
+            below = [(high - i * step, end - (5 if i % 2 else 0)) for i in range(9)]
+        return [(left, self.y), (right, self.y), *below]
+
+    @property
+    def outline(self) -> str:
+        """The corners, as a path."""
+        return f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in self.corners)}Z"
 
     @property
     def middle(self) -> float:
@@ -66,8 +71,36 @@ class Block:
         return self.x - width / 2, self.x + width / 2
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Where everything stands in a picture: what is kept and new from the top on, of that the trunk, what is cut away.
+
+    ``cut`` is the height of the line between them; ``every`` says whether the head reads every stage.
+    """
+
+    blocks: list[Block]
+    trunk: list[Block]
+    ghosts: list[Block]
+    cut: float
+    every: bool
+    answer: str
+    height: float
+
+    @property
+    def answer_y(self) -> float:
+        """The height of the line of classes."""
+        return _below(self.blocks) + 16
+
+
 def draw(outline: Row, classes: Sequence[str], name: str = "surgery") -> str:
     """Draw the surgery that an outline (see tlx.training.outline) describes, as SVG; ``name`` is unique on its page."""
+    layout = lay_out(outline, classes)
+    words = alternative(outline)
+    return render("surgery.svg.j2", name=name, layout=layout, width=WIDTH, middle=MIDDLE, notes_at=NOTES, words=words)
+
+
+def lay_out(outline: Row, classes: Sequence[str]) -> Layout:
+    """Place every part of a network."""
     size = outline["image_size"]
     blocks = [_block("image", "image", "", 0.0, WIDEST, WIDEST, (f"3 × {size} × {size}",), height=34.0)]
     kept = [row for row in outline["stages"] if row["fate"] != "cut"]
@@ -95,23 +128,7 @@ def draw(outline: Row, classes: Sequence[str], name: str = "surgery") -> str:
     blocks.append(_block("new", _new(head), tag, y, HEAD, HEAD, height=50.0))
     end = max(_below(blocks) + 14, ghosts[-1].y + GHOST if ghosts else 0)
     every = outline["features"] == [head["width"]] and "every stage" in outline["cut"]
-    return render(
-        "surgery.svg.j2",
-        name=name,
-        blocks=blocks,
-        trunk=trunk,
-        ghosts=ghosts,
-        cut=cut,
-        every=every,
-        width=WIDTH,
-        middle=MIDDLE,
-        notes_at=NOTES,
-        height=end + 26,
-        answer_y=_below(blocks) + 16,
-        answer=_answer(classes),
-        backbone=outline["backbone"],
-        words=alternative(outline),
-    )
+    return Layout(blocks, trunk, ghosts, cut, every, _answer(classes), end + 26)
 
 
 def alternative(outline: Row) -> str:

@@ -42,6 +42,19 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, axes
 
 
+@contextmanager
+def bare(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Give a figure of ``width`` x ``height`` inches that is nothing but its drawing."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"hatch.linewidth": 0.4, "font.size": 9}):
+        figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        yield figure, axes
+
+
 def as_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG, on white."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NUMBERED = 12  # classes up to which every cell shows its count
 NAMED = 40  # classes up to which each has its name at the axes
 NAME = 16  # letters of such a name
+LABEL = 30  # letters of a run's label
 LABELLED = 12  # runs that are named in a plot
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "*")
 SERIES = (BLUE, ORANGE, GREEN, GREY)
@@ -139,22 +140,29 @@ def bins(probability: np.ndarray, right: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def _short(name: str) -> str:
-    plain = printable(name).replace("$", r"\$")
-    return plain if len(plain) <= NAME else f"{plain[: NAME - 1]}…"
+def _short(name: str, most: int = NAME) -> str:
+    plain = printable(name)
+    return (plain if len(plain) <= most else f"{plain[: most - 1]}…").replace("$", r"\$")
 
 
 def cost(points: Sequence[tuple[str, float, float]]) -> Figure:
     """Draw test accuracy against seconds, a point for each (label, seconds, accuracy)."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     with drawing(6.4, 3.8) as (figure, axes):
         for index, (label, seconds, accuracy) in enumerate(points):
-            axes.plot(seconds, 100 * accuracy, MARKS[index % len(MARKS)], color=BLUE, markersize=7)
-            if len(points) <= LABELLED:
-                told = (_short(label), (seconds, 100 * accuracy), (7, 4))
-                axes.annotate(*told, textcoords="offset points", fontsize=8, color=INK)
+            style: dict[str, Any] = {
+                "color": SERIES[index % len(SERIES)],
+                "marker": MARKS[index // len(SERIES) % len(MARKS)],
+            }
+            name = _short(label, LABEL) if index < LABELLED else "_"
+            axes.plot(seconds, 100 * accuracy, linestyle="none", markersize=7, label=name, **style)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         axes.set_xscale("log")
-        axes.margins(0.12)
+        axes.margins(0.15)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("seconds, from the command to the result")
         axes.set_ylabel("test accuracy, %")
     return figure
@@ -172,7 +180,7 @@ def together(histories: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> Figur
                 MARKS[index % len(MARKS)],
                 STROKES[index // len(SERIES) % len(STROKES)],
             )
-            name = _short(label) if index < LABELLED else "_"
+            name = _short(label, LABEL) if index < LABELLED else "_"
             axes.plot(
                 range(1, len(y) + 1), y, color=style[0], marker=style[1], linestyle=style[2], markersize=4, label=name
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import UndefinedError
 from markupsafe import Markup
 
 from tlx.errors import InputError
@@ -20,6 +21,7 @@ from tlx.results.intervals import intervals
 from tlx.results.page import plots
 from tlx.results.page.drawing import draw, legend
 from tlx.results.page.figure import as_png, as_svg
+from tlx.results.page.painting import paint
 from tlx.results.page.template import render
 from tlx.results.predictions import Predicted
 from tlx.results.run_folder import RunFolder
@@ -32,6 +34,7 @@ CASES = {
     "large_similar": "a large set, similar to what the network learned on",
     "large_different": "a large set, different from what the network learned on",
 }
+LATER = ("temperature", "cost", "best", "bank", "solver", "decisions", "certificate")  # that older results may lack
 
 Row = dict[str, Any]
 
@@ -46,8 +49,9 @@ def write_report(folder: RunFolder) -> Path:
     """
     result = read_json(folder.result)
     try:
+        result = {**dict.fromkeys(LATER), **result}
         page = render("report.html.j2", **_content(folder, result))
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, UndefinedError) as error:
         raise InputError(f"{folder.result} is damaged ({error!r})", "run again") from None
     write_text(folder.report, page)
     return folder.report
@@ -66,6 +70,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
     if outline:
         picture = draw(outline, classes)
         write_text(folder.picture, picture)
+        as_png(paint(outline, classes), folder.plots / "surgery.png")
     return {
         "title": f"{result['case'] or 'run'} on {result['data']}",
         "case_words": CASES.get(result["case"] or "", ""),
