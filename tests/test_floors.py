@@ -19,7 +19,7 @@ FLOORS = {
     "tlx": (0, 0), "errors": (0, 1), "config": (0, 2), "randomness": (0, 3), "storage": (0, 4), "interruption": (0, 5),
     "guide": (0, 6), "hub": (0, 7), "one_thread": (0, 8),
     "network": (1, 0), "data": (1, 0), "results": (1, 0),
-    "learner": (2, 0), "features": (2, 0),
+    "learner": (2, 0), "features": (2, 0), "export": (2, 0),
     "training": (3, 0),
     "verbs": (4, 0),
     "door": (5, 0),
@@ -29,6 +29,9 @@ RESERVED = {
     "timm": {"network"},
     "pyarrow": {"data"},
     "datasets": {"data"},
+    "onnx": {"export"},
+    "onnxscript": {"export"},
+    "onnxruntime": {"export"},
     "hydra": {"door"},
     "omegaconf": {"door", "config", "tlx.verbs.resume"},
 }
@@ -36,7 +39,7 @@ LIGHT_UNITS = ("config", "errors", "door", "guide", "tlx")
 HEAVY = {
     "torch", "torchvision", "timm", "pytorch_lightning", "lightning", "lightning_fabric", "torchmetrics", "sklearn",
     "skimage", "scipy", "matplotlib", "safetensors", "huggingface_hub", "PIL", "numpy", "pandas", "tensorboard",
-    "pyarrow", "datasets",
+    "pyarrow", "datasets", "onnx", "onnxscript", "onnxruntime",
 }  # fmt: skip
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 LONGEST = 300

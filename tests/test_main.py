@@ -84,10 +84,20 @@ def test_defaults_tree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_verb_is_picked(tlx: Callable, verb: str) -> None:
-    given = {"resume": ["run=x"], "evaluate": ["run=x"], "pretrain": ["output=x"]}.get(verb, [])
+    given = {
+        "resume": ["run=x"],
+        "evaluate": ["run=x"],
+        "pretrain": ["output=x"],
+        "export": ["run=x", "format=onnx"],
+    }.get(verb, [])
     answer = tlx(verb, *given, "--cfg", "job")
     assert answer.code == 0
-    own = {"resume": "max_epochs: null", "evaluate": "split: test", "pretrain": "output: x"}.get(verb, "seed: 0")
+    own = {
+        "resume": "max_epochs: null",
+        "evaluate": "split: test",
+        "pretrain": "output: x",
+        "export": "format: onnx",
+    }.get(verb, "seed: 0")
     assert own in answer.out
 
 

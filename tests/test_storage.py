@@ -102,6 +102,46 @@ def test_a_machine_that_cannot_write_is_told(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "above" / "folder"
+
+    def fill(folder: Path) -> None:
+        (folder / "new").write_text("new")
+
+    def broken(folder: Path) -> None:
+        fill(folder)
+        raise RuntimeError
+
+    for _ in range(2):
+        storage.write_folder(target, fill)
+        assert [file.name for file in target.iterdir()] == ["new"]
+        (target / "new").rename(target / "old")
+    with pytest.raises(RuntimeError):
+        storage.write_folder(target, broken)
+    assert [file.name for file in target.iterdir()] == ["old"]
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    replace = Path.replace
+
+    def failing(self: Path, to: Path) -> Path:
+        if self.suffix == ".tmp":
+            raise OSError(errno.ENOSPC, "no space left")
+        return replace(self, to)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(MachineError, match="free some space"):
+        storage.write_folder(target, lambda folder: None)
+    assert [file.name for file in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="cannot write"):
         storage.write_text(tmp_path / "none" / "file", "x")

@@ -47,6 +47,12 @@ class FrozenMovedError(TlxError):
     exit_code = EXIT_BUG
 
 
+class ParityError(TlxError):
+    """An export that does not say what the network says that it was made of: a bug in tlx or in what it was made by."""
+
+    exit_code = EXIT_BUG
+
+
 class Interrupted(TlxError):  # noqa: N818
     """A signal ended the run after its state was saved."""
 

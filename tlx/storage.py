@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -39,6 +40,38 @@ def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Write a folder whole or not at all: filled beside the target, then put in its place; what stood there goes.
+
+    ``fill`` is handed a new folder, whose files are made durable before it gets its name.
+
+    Raises:
+        MachineError: The disk is full, the folder above is read-only.
+    """
+    mark = secrets.token_hex(4)
+    temporary, old = (path.with_name(f".{path.name}.{mark}.{end}") for end in ("tmp", "old"))
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            fill(temporary)
+            for file in temporary.iterdir():
+                with file.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+            if path.exists():
+                path.replace(old)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.replace(path)
+            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Answer
+from tests.export.card_code import check_against_run
 from tlx.config.groups import FolderData, ShardsData, TableData
 from tlx.data.open import open_source
 from tlx.data.source import SPLITS
@@ -64,6 +65,20 @@ def test_photographs_with_a_stray_gif_and_a_jpeg_train(tlx: Callable[..., Answer
     source = open_source(FolderData(root=str(PHOTOS)), 0)
     assert str(jpeg) in {i.name(k) for i in (source.train, source.val, source.test) for k in range(len(i.labels))}
     assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]["test"]["accuracy"] > 0.9
+
+
+def test_onnxruntime_alone_gives_the_runs_accuracy(tlx: Callable[..., Answer], tmp_path: Path) -> None:
+    """From the image files, by the card's own code, in a process without torch."""
+    words = ("case=small_similar", "backbone=mobilenetv1", f"init.file={WEIGHTS}", "data=folder", f"data.root={PHOTOS}")
+    assert tlx(*words, "cut=layer", "cut.name=blocks.4.0", "trainer.precision=32", "hydra.run.dir=run").code == 0
+    for format in ("onnx", "torch_export"):
+        answer = tlx("export", "run=run", f"format={format}")
+        assert answer.code == 0, answer.err
+        assert "parity    64 test images" in answer.out
+        assert "all labels agree" in answer.out
+    check_against_run(tmp_path / "run", "onnx", PHOTOS.joinpath)
+    check_against_run(tmp_path / "run", "torch_export", PHOTOS.joinpath, every=10)
+    assert tlx("export", "run=run", "format=timm").code == 2
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,17 @@ class EvaluateConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Write a finished run's network in a format that other programs read."""
+
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
+    run: str = path(required=True)
+    format: str = choice(REQUIRED, "onnx", "torch_export", "timm", "safetensors")
+    output: str | None = path()  # default: export/FORMAT in the run's folder
+    push_to_hub: str | None = None  # OWNER/NAME
+
+
+@dataclass
 class ReportConfig:
     """Make the pages of finished runs anew, and the one that compares them where there are several."""
 
@@ -129,6 +140,7 @@ ROOTS: dict[str, type] = {
     "resume": ResumeConfig,
     "inspect": TrainConfig,
     "evaluate": EvaluateConfig,
+    "export": ExportConfig,
     "report": ReportConfig,
     "pretrain": PretrainConfig,
 }
@@ -137,6 +149,7 @@ __all__ = [
     "REQUIRED",
     "ROOTS",
     "EvaluateConfig",
+    "ExportConfig",
     "OwnBackbone",
     "PretrainConfig",
     "ReportConfig",

@@ -58,11 +58,7 @@ def create(config: TimmBackbone | CustomBackbone, image_size: int | None = None,
     """
     if isinstance(config, CustomBackbone):
         return _custom(config, image_size or config.image_size)
-    kwargs = _checked(config)
-    wanted = image_size or config.image_size
-    native = _pretrained_cfg(config.name)
-    if wanted and native.get("fixed_input_size") and wanted != native["input_size"][-1]:
-        kwargs["img_size"] = wanted
+    kwargs, wanted = arguments(config, image_size), image_size or config.image_size
     if drop_path:
         if "drop_path_rate" in kwargs:
             raise InputError("regularizer.drop_path and backbone.kwargs.drop_path_rate are both given", "give one")
@@ -92,6 +88,20 @@ def create(config: TimmBackbone | CustomBackbone, image_size: int | None = None,
     )
     _check_preprocessing(preprocessing)
     return Backbone(model, preprocessing, parameters)
+
+
+def arguments(config: TimmBackbone, image_size: int | None = None) -> dict[str, Any]:
+    """Return what timm's constructor is called with: the user's arguments, and an input size that is not its own.
+
+    Raises:
+        InputError: An unknown name, arguments that would load weights.
+    """
+    kwargs = _checked(config)
+    wanted = image_size or config.image_size
+    native = _pretrained_cfg(config.name)
+    if wanted and native.get("fixed_input_size") and wanted != native["input_size"][-1]:
+        kwargs["img_size"] = wanted
+    return kwargs
 
 
 def _custom(config: CustomBackbone, image_size: int) -> Backbone:
