@@ -1,0 +1,147 @@
+"""What predict costs beside a bare loop that decodes and computes, and how much memory it takes.
+
+Run: python -m tests.benchmarks.predicting RUN [IMAGES [WORKERS [ROUNDS [SIDE]]]]: a finished run's folder, 100,000
+generated JPEG files of 64 x 64 pixels in 100 folders, threads (0) or so many workers that read them, three rounds. The
+bare loop is a DataLoader over the same files with the same transform and the same workers, and a forward pass of the
+same network in batches of the same size in inference mode, which keeps nothing. Both sides run once in each round, in
+turn, each as a process of its own that tells its seconds without imports. Prints Markdown: medians, the
+median of the ratios within a round, and the largest memory of the whole process tree.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+CLASSES, BATCH = 100, 64
+
+
+def photographs(root: Path, count: int, side: int) -> None:
+    """Make JPEG files of coarse shapes and some texture, another one each."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (CLASSES, 8, 8, 3), dtype=np.uint8)
+    shapes = [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC)) for one in coarse]
+    texture = rng.integers(-12, 12, (side, side, 3))
+    for index in range(count):
+        folder = root / f"{index % CLASSES:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.roll(shapes[index % CLASSES], index // CLASSES, (0, 1)) + texture
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{index:06d}.jpg", quality=85)
+
+
+def bare(run: str, images: str, workers: int) -> float:
+    """Return the seconds of a plain loop."""
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+
+    from tlx.config.roots import OwnBackbone
+    from tlx.data.transforms import Prepare
+    from tlx.verbs.finished import open_finished
+
+    started = time.perf_counter()
+    model = open_finished(run, OwnBackbone()).model
+    seen = model.preprocessing
+    prepare = Prepare(seen.image_size, seen.mean, seen.std, seen.interpolation, seen.crop)
+
+    class Files(Dataset[torch.Tensor]):
+        paths = sorted(Path(images).rglob("*.jpg"))
+
+        def __len__(self) -> int:
+            return len(self.paths)
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            return prepare(Image.open(self.paths[index]).convert("RGB"))
+
+    with torch.inference_mode():
+        for batch in DataLoader(Files(), BATCH, num_workers=workers):
+            model.network(batch).argmax(1)
+    return time.perf_counter() - started
+
+
+def ours(run: str, images: str, workers: int, output: str) -> float:
+    """Return the seconds of ``predict``."""
+    from tlx.config.groups import Trainer
+    from tlx.config.roots import PredictConfig
+    from tlx.results.log import logged
+    from tlx.verbs.predict import predict
+
+    trainer = Trainer(accelerator="cpu")
+    config = PredictConfig(trainer, run=run, images=images, output=output, batch_size=BATCH, workers=workers)
+    with logged(None):
+        started = time.perf_counter()
+        predict(config)
+    return time.perf_counter() - started
+
+
+def side(name: str, run: str, images: str, workers: int) -> tuple[float, float]:
+    """Run one side as a process; return its seconds, and the largest memory of it and its workers in MB."""
+    words = [sys.executable, "-m", __spec__.name, f"--{name}", run, images, str(workers)]
+    environment = {**os.environ, "GOMP_SPINCOUNT": "2000"}  # for both, as the command line sets it
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+    largest = 0.0
+    while process.poll() is None:
+        largest = max(largest, memory(process.pid))
+        time.sleep(0.1)
+    assert process.stdout is not None
+    told = process.stdout.read()
+    if process.returncode:
+        raise SystemExit(told)
+    return float(json.loads(told.splitlines()[-1])), largest
+
+
+def memory(pid: int) -> float:
+    """Return the memory of a process and its children in MB, of what they share each its part."""
+    try:
+        own = next(line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line[:4] == "Pss:")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (OSError, StopIteration):  # it has just ended
+        return 0.0
+    return int(own.split()[1]) / 1000 + sum(memory(int(child)) for child in children)
+
+
+def main() -> None:
+    """Print the table, or run one side."""
+    if sys.argv[1] in ("--bare", "--ours"):
+        run, images, workers = sys.argv[2], sys.argv[3], int(sys.argv[4])
+        with tempfile.TemporaryDirectory() as output:
+            found = bare(run, images, workers) if sys.argv[1] == "--bare" else ours(run, images, workers, output)
+        print(json.dumps(found))
+        return
+    given = [int(word) for word in sys.argv[2:]]
+    count, workers, rounds, pixels = [*given, *(100_000, 0, 3, 64)[len(given) :]]
+    seconds: dict[str, list[float]] = {"bare": [], "ours": []}
+    most = dict.fromkeys(seconds, 0.0)
+    with tempfile.TemporaryDirectory() as images:
+        photographs(Path(images), count, pixels)
+        for _ in range(rounds):
+            for name, taken in seconds.items():
+                found, used = side(name, sys.argv[1], images, workers)
+                taken.append(found)
+                most[name] = max(most[name], used)
+                sys.stderr.write(f"{name}: {found:.1f} s, {used:.0f} MB\n")
+    print(table(count, workers, pixels, seconds, most))
+
+
+def table(count: int, workers: int, pixels: int, seconds: dict[str, Any], most: dict[str, float]) -> str:
+    """Lay out the measurements."""
+    ratio = statistics.median(a / b for a, b in zip(seconds["ours"], seconds["bare"], strict=True))
+    lines = [f"{count:,} files of {pixels} px, {workers} workers; predict takes {ratio:.2f} times as long\n"]
+    lines += ["| side | images/s | seconds | memory, MB |", "|---|---|---|---|"]
+    for name, taken in seconds.items():
+        middle = statistics.median(taken)
+        lines.append(f"| {name} | {count / middle:,.0f} | {middle:.1f} | {most[name]:,.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
