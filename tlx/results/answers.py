@@ -36,6 +36,12 @@ class Answer:
     probabilities: np.ndarray
     features: np.ndarray
 
+    @property
+    def wrong(self) -> dict[int, str]:
+        """What is wrong with images, by index: they could not be read, or the network's outputs are of no use."""
+        finite = np.isfinite(self.probabilities).all(1)
+        return {**self.faults, **dict.fromkeys(self.index[~finite].tolist(), "the network's outputs are not finite")}
+
 
 class Answers:
     """The files of one process of ``world``, each of which answers for a stretch of all ``count`` images.
@@ -75,9 +81,7 @@ class Answers:
 
     def add(self, answer: Answer) -> None:
         """Write the rows of a stretch that follows the last one."""
-        finite = np.isfinite(answer.probabilities).all(1)
-        faults = dict(answer.faults)
-        faults.update(dict.fromkeys(answer.index[~finite].tolist(), "the network's outputs are not finite"))
+        faults = answer.wrong
         at = {index: place for place, index in enumerate(answer.index.tolist())}
         classes = answer.classes.tolist()
         shares = [[f"{share:.6f}" for share in row] for row in answer.probabilities.tolist()]
