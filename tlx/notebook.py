@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -145,6 +143,8 @@ def train(*overrides: str) -> Run:
     for word in overrides:
         if word.startswith("-"):
             raise InputError(f"{word} is for the command line", "train one run at a time, with KEY=VALUE words")
+    from tlx.door.apart import apart  # Hydra comes with it
+
     results: list[dict[str, Any]] = []
     failed: list[BaseException] = []  # to be raised when Hydra has ended, which would print a line of its own
 
@@ -156,7 +156,7 @@ def train(*overrides: str) -> Run:
         except BaseException as error:
             failed.append(error)
 
-    with _hydra_of_its_own():
+    with apart():
         compose("train", prepare("train", list(overrides)), job)
     for error in failed:
         if isinstance(error, SystemExit):  # what Lightning makes of an interruption
@@ -164,24 +164,6 @@ def train(*overrides: str) -> Run:
         raise error
     folder, own = results[0]["run_dir"], results[0]["config"]["backbone"]
     return load(folder, own.get("target"), own.get("kwargs") if own.get("target") else None)
-
-
-@contextlib.contextmanager
-def _hydra_of_its_own() -> Iterator[None]:
-    """Put aside what Hydra of a notebook's own there may be, and leave no trace of ours."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.singleton import Singleton
-
-    state, environment = Singleton.get_state(), dict(os.environ)
-    GlobalHydra.instance().clear()
-    try:
-        yield
-    finally:
-        Singleton.set_state(state)
-        for name in ("TLX_UNIQUE", "HYDRA_FULL_ERROR"):
-            os.environ.pop(name, None)
-            if name in environment:
-                os.environ[name] = environment[name]
 
 
 __all__ = ["Prediction", "Run", "load", "train"]
