@@ -5,20 +5,21 @@ generated JPEG files of 64 x 64 pixels in 100 folders, read by one worker, three
 over the same files with the same transform and as many workers, and a forward pass of the same network in batches of
 the same size in inference mode, which keeps nothing. Predict runs with as many workers, and as it comes. All sides run
 once in each round, in turn, each as a process of its own that tells its seconds without imports. Prints Markdown:
-medians, medians of the ratios within a round, and the largest memory of the whole process tree.
+medians, medians of the ratios to the bare loop within a round, and the largest memory of the whole process tree.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -83,8 +84,17 @@ def ours(run: str, images: str, workers: int | None, output: str) -> float:
     return time.perf_counter() - started
 
 
-def side(name: str, run: str, images: str, workers: int) -> tuple[float, float]:
-    """Run one side as a process; return its seconds, and the largest memory of it and its workers in MB."""
+class Cost(NamedTuple):
+    """Seconds from start to end, seconds of all cores together with the imports, and the largest memory in MB."""
+
+    seconds: float
+    processor: float
+    memory: float
+
+
+def side(name: str, run: str, images: str, workers: int) -> Cost:
+    """Run one side as a process; return what it cost, its workers included."""
+    before = spent()
     words = [sys.executable, "-m", __spec__.name, f"--{name}", run, images, str(workers)]
     environment = {**os.environ, "GOMP_SPINCOUNT": "2000"}  # for both, as the command line sets it
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
@@ -96,7 +106,13 @@ def side(name: str, run: str, images: str, workers: int) -> tuple[float, float]:
     told = process.stdout.read()
     if process.returncode:
         raise SystemExit(told)
-    return float(json.loads(told.splitlines()[-1])), largest
+    return Cost(float(json.loads(told.splitlines()[-1])), spent() - before, largest)
+
+
+def spent() -> float:
+    """Return the seconds that ended processes have computed, on all cores together."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def memory(pid: int) -> float:
@@ -122,28 +138,30 @@ def main() -> None:
         return
     given = [int(word) for word in sys.argv[2:]]
     count, workers, rounds, pixels = [*given, *(100_000, 1, 3, 64)[len(given) :]]
-    seconds: dict[str, list[float]] = {"bare": [], "predict": [], "default": []}
-    most = dict.fromkeys(seconds, 0.0)
+    costs: dict[str, list[Cost]] = {"bare": [], "predict": [], "default": []}
     with tempfile.TemporaryDirectory() as images:
         photographs(Path(images), count, pixels)
         for _ in range(rounds):
-            for name, taken in seconds.items():
-                found, used = side(name, sys.argv[1], images, workers)
-                taken.append(found)
-                most[name] = max(most[name], used)
-                sys.stderr.write(f"{name}: {found:.1f} s, {used:.0f} MB\n")
-    print(table(count, workers, pixels, seconds, most))
+            for name, found in costs.items():
+                found.append(side(name, sys.argv[1], images, workers))
+                sys.stderr.write(f"{name}: {found[-1]}\n")
+    print(table(count, workers, pixels, costs))
 
 
-def table(count: int, workers: int, pixels: int, seconds: dict[str, Any], most: dict[str, float]) -> str:
+def table(count: int, workers: int, pixels: int, costs: dict[str, list[Cost]]) -> str:
     """Lay out the measurements."""
     titles = {"bare": f"bare loop, workers={workers}", "predict": f"predict, workers={workers}", "default": "predict"}
     lines = [f"{count:,} files of {pixels} px", ""]
-    lines += ["| side | images/s | seconds, beside the bare loop | memory, MB |", "|---|---|---|---|"]
-    for name, taken in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(taken, seconds["bare"], strict=True))
-        pace = count / statistics.median(taken)
-        lines.append(f"| {titles[name]} | {pace:,.0f} | {ratio:.2f} times | {most[name]:,.0f} |")
+    lines += ["| side | images/s | seconds | processor seconds | memory, MB |", "|---|---|---|---|---|"]
+    for name, found in costs.items():
+        pairs = list(zip(found, costs["bare"], strict=True))
+        wall = statistics.median(ours.seconds / theirs.seconds for ours, theirs in pairs)
+        work = statistics.median(ours.processor / theirs.processor for ours, theirs in pairs)
+        seconds = statistics.median(cost.seconds for cost in found)
+        processor = statistics.median(cost.processor for cost in found)
+        parts = [titles[name], f"{count / seconds:,.0f}", f"{seconds:.1f} ({wall:.2f} times)",
+                 f"{processor:.1f} ({work:.2f} times)", f"{max(cost.memory for cost in found):,.0f}"]  # fmt: skip
+        lines.append(f"| {' | '.join(parts)} |")
     return "\n".join(lines)
 
 

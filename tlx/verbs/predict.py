@@ -125,6 +125,8 @@ def answer_all(
     interruption: Interruption | None = None,
 ) -> None:
     """Hand the network's answers for the images at ``places`` to ``take``, in their order, batch by batch."""
+    if not places and trainer.world_size == 1:  # of several processes, the others wait for this one
+        return
     crops = Crops(Prepare(**asdict(model.preprocessing)), how.tta)
     workers = how.workers
     if workers is None:  # a processor that computes has no core left for others; a device waits for many
