@@ -84,10 +84,10 @@ def test_defaults_tree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_verb_is_picked(tlx: Callable, verb: str) -> None:
-    given = {"resume": ["run=x"], "evaluate": ["run=x"], "predict": ["run=x", "images=y"], "pretrain": ["output=x"]}
+    given = {"resume": ["run=x"], "evaluate": ["run=x"], "predict": ["run=x", "images=z"], "pretrain": ["output=x"]}
     answer = tlx(verb, *given.get(verb, []), "--cfg", "job")
     assert answer.code == 0
-    own = {"resume": "max_epochs: null", "evaluate": "split: test", "predict": "images: y", "pretrain": "output: x"}
+    own = {"resume": "max_epochs: null", "evaluate": "split: test", "predict": "images: z", "pretrain": "output: x"}
     assert own.get(verb, "seed: 0") in answer.out
 
 
