@@ -88,7 +88,9 @@ def test_the_verb_is_picked(tlx: Callable, verb: str) -> None:
         "resume": ["run=x"],
         "evaluate": ["run=x"],
         "pretrain": ["output=x"],
+        "predict": ["run=x", "images=z"],
         "export": ["run=x", "format=onnx"],
+        "report": ["runs=x"],
     }.get(verb, [])
     answer = tlx(verb, *given, "--cfg", "job")
     assert answer.code == 0
@@ -96,7 +98,9 @@ def test_the_verb_is_picked(tlx: Callable, verb: str) -> None:
         "resume": "max_epochs: null",
         "evaluate": "split: test",
         "pretrain": "output: x",
+        "predict": "images: z",
         "export": "format: onnx",
+        "report": "runs:",
     }.get(verb, "seed: 0")
     assert own in answer.out
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tlx import __version__
 from tlx.errors import EXIT_DONE, EXIT_SIGINT, InputError, TlxError, nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def main() -> None:
@@ -52,36 +56,45 @@ def run(words: list[str]) -> int:
 
 
 def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int:
-    import hydra
-    from omegaconf import DictConfig
-
-    from tlx.door.complaints import explain
     from tlx.door.sweep import finish, worst
 
-    _check_usage(overrides)
     codes: list[int] = []
 
-    @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)
     def job(config: DictConfig) -> int:
         from tlx.door.job import run as run_job  # not for --help
 
         codes.append(run_job(verb, config, command))
         return codes[-1]
 
+    try:
+        compose(verb, overrides, job)
+    except KeyboardInterrupt as interruption:
+        finish()
+        return interruption.args[0] if interruption.args else EXIT_SIGINT
+    swept = finish()
+    return worst(codes) if swept is None else swept
+
+
+def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -> None:
+    """Let Hydra compose what the overrides say and call ``job`` with it, once, or once a job of a sweep.
+
+    Raises:
+        TlxError: What is wrong with the overrides; ``job`` answers for itself.
+    """
+    import hydra
+
+    from tlx.door.complaints import explain
+
+    _check_usage(overrides)
     os.environ["TLX_UNIQUE"] = secrets.token_hex(2)  # part of folder names: runs may start in the same second
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its own report is a traceback; ours is a line
     argv, sys.argv = sys.argv, [sys.argv[0], *overrides]
     try:
-        job()
-    except KeyboardInterrupt as interruption:
-        finish()
-        return interruption.args[0] if interruption.args else EXIT_SIGINT
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
     except Exception as error:  # jobs answer for themselves: what arrives here is about the command line
         raise explain(error, verb) from None
     finally:
         sys.argv = argv
-    swept = finish()
-    return worst(codes) if swept is None else swept
 
 
 def conf_folder() -> Path:

@@ -54,10 +54,11 @@ class ParityError(TlxError):
 
 
 class Interrupted(TlxError):  # noqa: N818
-    """A signal ended the run after its state was saved."""
+    """A signal ended the run after its state was saved; ``saved`` says what there is, in words."""
 
-    def __init__(self, signal_name: str, resume_command: str) -> None:
-        super().__init__(f"interrupted by {signal_name}, the state is saved", f"go on with: {resume_command}")
+    def __init__(self, signal_name: str, resume_command: str, saved: str = "the state is saved") -> None:
+        mend = f"go on with: {resume_command}" if resume_command else ""
+        super().__init__(f"interrupted by {signal_name}, {saved}", mend)
         self.exit_code = EXIT_SIGINT if signal_name == "SIGINT" else EXIT_SIGTERM
 
 

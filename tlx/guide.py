@@ -18,6 +18,7 @@ Type
   python -m tlx -m case=small_similar,small_different,large_similar,large_different   all compared
   python -m tlx inspect case=small_different                          the surgery, without training
   python -m tlx resume run=FOLDER      python -m tlx evaluate run=FOLDER
+  python -m tlx predict run=FOLDER images=PATH                        its classes for other images
   python -m tlx export run=FOLDER format=onnx                         for use without tlx; or timm
   python -m tlx --help                                                every group, option and value
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,15 +20,16 @@ class Interruption:
     :class:`~tlx.errors.Interrupted` where it finds the program.
     """
 
-    def __init__(self, resume_command: str) -> None:
+    def __init__(self, resume_command: str, saved: Callable[[], str] = lambda: "the state is saved") -> None:
         self.resume_command = resume_command
+        self.saved = saved  # says what there is of what was under way
         self.signal_name: str | None = None
         self.since: float | None = None
         self.deferred = False
 
     def error(self) -> Interrupted:
         """Return the exception that ends the run."""
-        return Interrupted(self.signal_name or "a signal", self.resume_command)
+        return Interrupted(self.signal_name or "a signal", self.resume_command, self.saved())
 
     def _noted(self, number: int, _: FrameType | None) -> None:
         if self.signal_name is not None:

@@ -86,9 +86,9 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def cannot_write(path: Path, error: OSError) -> MachineError:
-    """Say why a path cannot be written, and what to do."""
-    mend = "free some space" if error.errno == errno.ENOSPC else "choose another folder: hydra.run.dir=PATH"
+def cannot_write(path: Path, error: OSError, key: str = "hydra.run.dir") -> MachineError:
+    """Say why a path cannot be written, and what to do; ``key`` is what names its folder on the command line."""
+    mend = "free some space" if error.errno == errno.ENOSPC else f"choose another folder: {key}=PATH"
     return MachineError(f"cannot write {path}: {error.strerror or error}", mend)
 
 

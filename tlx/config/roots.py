@@ -86,6 +86,40 @@ class EvaluateConfig:
 
 
 @dataclass
+class PredictConfig:
+    """Name the classes of images without labels, by a finished run's network.
+
+    Args:
+        images: An image, a folder, a pattern, or a table with a column of paths.
+        output: The folder that is written; if not given, one of its own below ``outputs/predictions``.
+        image_column: Of a table, the column of the paths.
+        root: Of a table, what its paths are relative to, and may not lead out of; its own folder if not given.
+        links: Of a folder: symbolic links that lead out of it are refused (``inside``), or followed (``anywhere``).
+        max_megapixels: Larger images are not decoded.
+        workers: Processes that read images; 0: threads of this one.
+        top: How many classes a row names, or ``all``.
+        tta: Whose probabilities are averaged: ``flip`` the image's and its mirror image's, ``crops`` those of five
+            crops and their mirror images.
+        embed: Write the pooled features as well.
+    """
+
+    trainer: g.Trainer
+    backbone: OwnBackbone = field(default_factory=OwnBackbone)
+    run: str = path(required=True)
+    images: str = path(required=True)
+    output: str | None = path()
+    image_column: str = "image"
+    root: str | None = path()
+    links: str = choice("inside", "inside", "anywhere")
+    max_megapixels: float = number(100.0, above=0)
+    batch_size: int = number(64, low=1)
+    workers: int | None = number(None, low=0)
+    top: int = number(5, low=1, words=("all",))
+    tta: str = choice("none", "none", "flip", "crops")
+    embed: bool = False
+
+
+@dataclass
 class ExportConfig:
     """Write a finished run's network in a format that other programs read."""
 
@@ -140,6 +174,7 @@ ROOTS: dict[str, type] = {
     "resume": ResumeConfig,
     "inspect": TrainConfig,
     "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
     "export": ExportConfig,
     "report": ReportConfig,
     "pretrain": PretrainConfig,
@@ -151,6 +186,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "OwnBackbone",
+    "PredictConfig",
     "PretrainConfig",
     "ReportConfig",
     "ResumeConfig",

@@ -45,7 +45,7 @@ def decode(file: Path | bytes, least: int | None = None, max_pixels: int = MAX_P
         if least is not None and min(image.size) >= 2 * least:
             share = least / min(image.size)
             image.draft(None, (int(image.width * share), int(image.height * share)))
-        return _rgb(ImageOps.exif_transpose(image))
+        return as_seen(image)
 
 
 def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -68,6 +68,11 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         told = f"{round(pixels / 1e6, 2):,g} megapixels"
         raise TooLargeError(f"{told} are more than data.max_megapixels={max_pixels / 1e6:g}")
     return image
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """Turn an image as EXIF says, and convert it to RGB (see ``decode``)."""
+    return _rgb(ImageOps.exif_transpose(image))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -213,7 +213,7 @@ class ImageModule(pl.LightningDataModule):
             views,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_quiet if self.workers else None,
+            worker_init_fn=quiet if self.workers else None,
             **how,
         )
 
@@ -223,7 +223,7 @@ def _workers(source: Source) -> int:
     return 0 if source.in_memory else CORES
 
 
-def _quiet(_: int) -> None:
+def quiet(_: int) -> None:
     """Leave signals to the main process, which saves the state and then ends its workers.
 
     A worker that is told to end and hears nothing more for as long as a save may take ends by itself.

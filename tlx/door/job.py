@@ -40,6 +40,24 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
     Raises:
         KeyboardInterrupt: A signal ended the job, so that a sweep ends as well.
     """
+    try:
+        perform(verb, config, command)
+        return errors.EXIT_DONE
+    except BaseException as error:
+        code, message = judge(error, verb)
+        if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
+            traceback.print_exception(error)
+            message = f"this is a bug in tlx: {message}; please report it with the lines above"
+        interrupted = code in (errors.EXIT_SIGINT, errors.EXIT_SIGTERM)
+        if not is_child():
+            say_error(message, wrong=not interrupted)
+        if interrupted and HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise KeyboardInterrupt(code) from None
+        return code
+
+
+def perform(verb: str, config: DictConfig, command: list[str]) -> Any:
+    """Run one job and return what the verb does; record the reason where it fails, and let the exception go on."""
     folder, made = None, False
     try:
         path = run_dir(HydraConfig.get().runtime.output_dir)
@@ -52,27 +70,18 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
             _begin(folder)
         with logged(folder.log if folder else None):
             try:
-                _dispatch(verb, checked, folder, shlex.join(["python", "-m", "tlx", *command]))
+                return _dispatch(verb, checked, folder, shlex.join(["python", "-m", "tlx", *command]))
             except errors.Interrupted as interruption:
                 logging.getLogger("tlx").info("%s", interruption)
                 raise
             except Exception:
                 logging.getLogger("tlx").exception("the job failed")
                 raise
-        return errors.EXIT_DONE
     except BaseException as error:
-        code, message = judge(error, verb)
         if folder is not None and not is_child() and not folder.result.exists():
+            code, message = judge(error, verb)
             _record(folder, message, code, made)
-        if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
-            traceback.print_exception(error)
-            message = f"this is a bug in tlx: {message}; please report it with the lines above"
-        interrupted = code in (errors.EXIT_SIGINT, errors.EXIT_SIGTERM)
-        if not is_child():
-            say_error(message, wrong=not interrupted)
-        if interrupted and HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise KeyboardInterrupt(code) from None
-        return code
+        raise
 
 
 def plain_config(config: DictConfig, verb: str) -> dict[str, Any]:
@@ -127,7 +136,7 @@ def _checked(verb: str, plain: dict[str, Any]) -> Any:
     return check(resolved, ROOTS[verb])
 
 
-def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) -> None:
+def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) -> Any:
     started = time.monotonic()
     with _unswept():
         module = importlib.import_module(f"tlx.verbs.{verb}")  # torch comes with it
@@ -137,11 +146,10 @@ def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) ->
     overrides = list(HydraConfig.get().overrides.task)
     with children_run(verb, overrides, folder.path if folder else Path.cwd()):
         if verb == "resume":
-            module.resume(config, clock, command)
-        elif folder is not None:
-            getattr(module, verb)(config, folder, clock, command)
-        else:
-            getattr(module, verb)(config)
+            return module.resume(config, clock, command)
+        if folder is not None:
+            return getattr(module, verb)(config, folder, clock, command)
+        return getattr(module, verb)(config)
 
 
 @contextmanager

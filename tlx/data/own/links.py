@@ -8,11 +8,14 @@ from pathlib import Path
 from tlx.errors import InputError
 
 
-def must_stay(entry: os.DirEntry[str], root: Path, links: str) -> None:
+def must_stay(
+    entry: os.DirEntry[str], root: Path, links: str, keys: tuple[str, str] = ("data.root", "data.links")
+) -> None:
     """Refuse a link that leads out of the root, unless ``links`` is ``anywhere``.
 
     A folder may come from anyone. A link in it to a place outside would have images read and learned that nobody
-    meant to give. A link that leads nowhere is no escape; the image is found missing.
+    meant to give. A link that leads nowhere is no escape; the image is found missing. ``keys`` are what the command
+    line calls the root and ``links``.
 
     Raises:
         InputError: Names the link and where it leads.
@@ -21,5 +24,5 @@ def must_stay(entry: os.DirEntry[str], root: Path, links: str) -> None:
         return
     target = Path(os.path.realpath(entry.path))
     if not target.is_relative_to(os.path.realpath(root)):
-        what = f"the link {entry.path} leads out of data.root, to {target}"
-        raise InputError(what, "copy what it leads to, or follow such links: data.links=anywhere")
+        what = f"the link {entry.path} leads out of {keys[0]}, to {target}"
+        raise InputError(what, f"copy what it leads to, or follow such links: {keys[1]}=anywhere")

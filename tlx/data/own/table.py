@@ -75,7 +75,7 @@ class _Table:
         paths = self._paths()
         notes = self._twice(paths, numbers, splits, classes)
         given: dict[str, Images] = {
-            split: FileImages(self.root, _packed(paths.take(pa.array(places))), numbers[places], max_pixels)
+            split: FileImages(self.root, packed(paths.take(pa.array(places))), numbers[places], max_pixels)
             for split, places in splits.items()
         }
         groups = {split: self.columns[GROUP].codes[places] for split, places in splits.items() if GROUP in self.columns}
@@ -148,7 +148,7 @@ class _Table:
         return tuple(notes)
 
 
-def _packed(paths: pa.LargeStringArray) -> Names:
+def packed(paths: pa.LargeStringArray) -> Names:
     """Take names over as they lie in the array's memory: where each begins, then all of them."""
     _, starts, content = paths.buffers()
     bounds = np.frombuffer(starts, np.int64)[paths.offset : paths.offset + len(paths) + 1]

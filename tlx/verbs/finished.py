@@ -1,0 +1,59 @@
+"""A finished run: its trained network, and the pace at which that is run again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tlx.config.groups import Trainer
+from tlx.config.roots import OwnBackbone, TrainConfig
+from tlx.errors import InputError
+from tlx.learner.plan import plan
+from tlx.learner.trial import Pace
+from tlx.network import model_folder
+from tlx.network.memory_format import lay_out
+from tlx.network.model_folder import Model
+from tlx.results.decisions import Decisions
+from tlx.results.run_folder import RunFolder
+from tlx.verbs.resume import saved_config
+
+
+class Finished(NamedTuple):
+    """A run that has trained to its end."""
+
+    folder: RunFolder
+    settings: TrainConfig
+    model: Model
+
+
+def open_finished(run: str, own: OwnBackbone) -> Finished:
+    """Open the run in the folder ``run``; ``own`` says whose code a custom backbone is.
+
+    Raises:
+        InputError: No run, one that is not finished, a damaged one.
+    """
+    folder = RunFolder.open(run)
+    if not folder.model.is_dir():
+        raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
+    settings = saved_config(folder.read_config(), own)
+    return Finished(folder, settings, model_folder.load(folder.model, settings.backbone))
+
+
+def lay_out_again(asked: Trainer, run: Finished) -> Pace:
+    """Return the pace to run at: what is asked for, else that of the run's last training or of its features.
+
+    The network's weights are laid out for it. A run from before paces were settled has what its config says, which may
+    be ``auto``: nothing is known, and the weights stay as they are.
+    """
+    taken = Decisions(run.folder.decisions).taken
+    settled = taken.get(f"pace/{plan(run.settings)[-1].name}") or taken.get("pace/features") or {}
+    parts = {
+        name: given if given != "auto" else settled.get(name, had)
+        for name, given, had in (
+            ("precision", asked.precision, run.settings.trainer.precision),
+            ("memory_format", asked.memory_format, run.settings.trainer.memory_format),
+        )
+    }
+    pace = Pace(**parts)
+    if pace.memory_format != "auto":
+        lay_out(run.model.network.trunk, pace.memory_format)
+    return pace
