@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import TINY
 from tests.interrupting import RUN, Command, differences, interrupt_after, interrupted_and_resumed, state_of
-from tlx.config.groups import BankFeatures, NoFeatures
+from tlx.config.groups import BankFeatures, CsvLogger, NoFeatures, TensorboardLogger
 from tlx.config.roots import OwnBackbone
 from tlx.data.order import Order
 from tlx.verbs.resume import saved_config
@@ -178,6 +178,8 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(tlx: Command, tmp_
     result = json.loads((folder / "result.json").read_text())
     config = json.loads((folder / "config.json").read_text())
     config["features"] = {"kind": "memory", "profile_up_to": 2000}
+    config["logger"] = {"kind": "csv", "tensorboard": False}
+    del config["report"]
     for name in ("memory_format", "compile", "checkpointing", "cache_dir"):
         del config["trainer"][name]
     (folder / "config.json").write_text(json.dumps(config))
@@ -208,3 +210,11 @@ def test_features_are_read_in_the_words_of_their_time(tlx: Command, features: di
     assert tlx(*RUN, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
     plain = {**json.loads(Path("run/config.json").read_text()), "features": features}
     assert saved_config(plain, OwnBackbone()).features == told
+
+
+@pytest.mark.parametrize(("was", "told"), [(False, CsvLogger()), (True, TensorboardLogger())])
+def test_a_logger_that_was_a_switch_is_read(tlx: Command, was: bool, told: object) -> None:
+    assert tlx(*RUN, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
+    plain = json.loads(Path("run/config.json").read_text())
+    logger = {"kind": "csv", "tensorboard": was}
+    assert saved_config({**plain, "logger": logger}, OwnBackbone()).logger == told

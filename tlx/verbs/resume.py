@@ -110,6 +110,8 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
         raise InputError("backbone.target is for a run with backbone=custom, which this one is not", "leave it out")
     if isinstance(features := resolved.get("features"), dict):
         resolved["features"] = _renamed(features)
+    if isinstance(logger := resolved.get("logger"), dict) and "tensorboard" in logger:  # once a switch of the one kind
+        resolved["logger"] = {"kind": "tensorboard" if logger["tensorboard"] else "csv"}
     return check({key: value for key, value in resolved.items() if key != "output"}, TrainConfig)
 
 
