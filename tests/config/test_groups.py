@@ -62,7 +62,7 @@ def misfits(plain: Mapping[str, Any], cls: type, where: str = "") -> Iterator[st
             yield from misfits(value, fitting[0], f"{where}{name}.")
 
 
-REQUIRED_WORDS = {"export": ["format=onnx"]}  # one of a few words, which nothing else can stand for
+REQUIRED_WORDS = {"export": ["format=onnx"], "report": ["runs=[x]"]}  # which nothing else can stand for
 
 
 def filled(value: Any) -> Any:

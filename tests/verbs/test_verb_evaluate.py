@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,16 @@ import pytest
 import torch
 
 from tests.conftest import TINY, Answer
+from tlx.results import predictions
+from tlx.results.run_folder import RunFolder
 from tlx.verbs import evaluate
 
 Command = Callable[..., Answer]
+
+
+def row_of(out: str) -> list[str]:
+    """Take the figures from the table."""
+    return next(line.split()[1:] for line in out.splitlines() if line.split(" ")[0] in ("train", "val", "test"))
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def test_evaluate_measures_all_images_of_a_folder_that_is_not_split(tlx: Command
         answer = tlx("evaluate", run, "data=folder", *words.split(), "data.workers=0", "trainer=cpu")
         assert answer.code == 0, answer.err
         assert f"{count} images, all that are there" in answer.out
-        assert answer.out.splitlines()[-1].split()[1:] == given.out.splitlines()[-1].split()[1:]
+        assert row_of(answer.out) == row_of(given.out)
 
 
 def test_evaluate_needs_neither_train_nor_every_class(tlx: Command, photos: Path, run: str) -> None:
@@ -116,3 +124,45 @@ def test_a_run_is_measured_at_the_pace_of_its_features(
     file.write_text(json.dumps(decisions))
     assert tlx("evaluate", run, "trainer=cpu").code == 0
     assert seen[2:] == [("32-true", torch.contiguous_format)]
+
+
+def test_an_evaluation_is_kept_with_its_page(tlx: Command, tmp_path: Path, photos: Path, run: str) -> None:
+    answer = tlx("evaluate", run, "data=folder", f"data.root={photos / 'val'}", "trainer=cpu", "report=true")
+    assert answer.code == 0, answer.err
+    folder = RunFolder(tmp_path / "run" / "evaluations" / "val_test")
+    assert answer.out.splitlines()[-1].split() == ["folder", str(folder.path.relative_to(tmp_path))]
+    result = json.loads(folder.result.read_text())
+    assert result["images"]["test"] == 12
+    said = predictions.read(folder.predictions, result["classes"])["test"]
+    assert said.right.mean() == pytest.approx(result["metrics"]["test"]["accuracy"])
+    assert "of 12 images of val, test are classified rightly" in folder.report.read_text()
+    low, high = re.search(r"accuracy ([\d.]+) to ([\d.]+),", answer.out).groups()
+    assert float(low) <= result["metrics"]["test"]["accuracy"] <= float(high)
+    elsewhere = tlx("evaluate", run, "split=val", "trainer=cpu", f"output={tmp_path / 'x'}", "report=false")
+    assert elsewhere.code == 0, elsewhere.err
+    assert (tmp_path / "x" / "predictions.csv").is_file()
+    assert not (tmp_path / "x" / "report.html").exists()
+
+
+def test_groups_are_measured_apart(tlx: Command, tmp_path: Path, photos: Path, run: str) -> None:
+    other = {"red": "blue", "blue": "red"}
+    table, rows = photos / "table.csv", []
+    for index, file in enumerate(sorted((photos / "val").rglob("*.png"))):
+        true, wrong = file.parent.name, index % 4 == 0
+        rows.append(f"{file.relative_to(photos)},{other[true] if wrong else true},{'wrong <b>' if wrong else 'fine'}")
+    table.write_text("image,label,who\n" + "\n".join(rows) + "\n")
+    words = ("data=table", f"data.file={table}", "data.group_column=who", "trainer=cpu", "report=true")
+    answer = tlx("evaluate", run, *words)
+    assert answer.code == 0, answer.err
+    (folder,) = (tmp_path / "run" / "evaluations").iterdir()
+    sliced = json.loads((folder / "result.json").read_text())["slices"]
+    assert [row["group"] for row in sliced] == ["wrong <b>", "fine"]  # the worst first
+    assert [row["images"] for row in sliced] == [3, 9]
+    assert sliced[0]["accuracy"] < sliced[1]["accuracy"]
+    assert "group     wrong <b>: accuracy" in answer.out
+    page = (folder / "report.html").read_text()
+    assert "Group by group" in page
+    assert "wrong &lt;b&gt;" in page
+    assert "<b>:" not in page
+    plain = tlx("evaluate", run, *words[:2], "trainer=cpu")
+    assert "group  " not in plain.out

@@ -83,6 +83,8 @@ class EvaluateConfig:
     backbone: OwnBackbone = field(default_factory=OwnBackbone)
     run: str = path(required=True)
     split: str = choice("test", "train", "val", "test")
+    output: str | None = path()  # default: a folder of its own in the run's ``evaluations``
+    report: bool = True  # report.html in it
 
 
 @dataclass

@@ -66,9 +66,9 @@ def open_split(config: OwnData, split: str, progress: Progress = lambda done, co
         InputError: Whatever is wrong with the images, named; splits are given, but not this one.
     """
     found, facts = _scanned(_found(config, learn=False), config, lambda facts: None, progress)
-    images = whole(found, split)
+    images, groups = whole(found, split)
     told = f"{len(images.labels):,} images, " + (f"those given as {split}" if found.split else "all that are there")
-    source = Source(found.classes, images, images, images, (*found.notes, *facts["notes"], told))
+    source = Source(found.classes, images, images, images, (*found.notes, *facts["notes"], told), groups=groups)
     return replace(source, facts=used(source, "none", facts))
 
 

@@ -64,20 +64,23 @@ def _of_groups(found: Found) -> list[str]:
     return [f"{len(everything):,} groups, none of them in two splits"]
 
 
-def whole(found: Found, split: str) -> Images:
+def whole(found: Found, split: str) -> tuple[Images, tuple[str, ...]]:
     """Return the images to measure a finished network on: those given as ``split``, or all, where nothing is split.
+
+    Returns:
+        The images, and the names of their groups, if they have any.
 
     Raises:
         InputError: Other splits are given, but not this one.
     """
-    given = dict(found.given)
-    if not found.split:
-        return given["train"]
-    if "val" in given and "test" not in given:
-        given["test"] = given["val"]
-    if split not in given:
-        raise InputError(f"{found.place} has no {split} images", f"split={' or '.join(given)}")
-    return given[split]
+    source = {name: name for name in found.given}
+    if "val" in source and "test" not in source:
+        source["test"] = "val"
+    if found.split and split not in source:
+        raise InputError(f"{found.place} has no {split} images", f"split={' or '.join(source)}")
+    name = source[split] if found.split else "train"
+    groups = found.groups.get(name)
+    return found.given[name], () if groups is None else tuple(found.group_names[code] for code in groups)
 
 
 def must_hold(found: Found) -> None:

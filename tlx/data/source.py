@@ -61,6 +61,7 @@ class Source:
     notes: tuple[str, ...] = field(default=())
     in_memory: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()  # of every test image, where they were given and are only measured
 
     def split(self, name: str) -> Images:
         """Return a split by name."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 
+from tlx.data.source import Images
 from tlx.data.transforms import Prepare
 from tlx.network.backbone import create
 from tlx.network.network import Network, Surgery
 from tlx.results.console import console, say
 from tlx.results.page.report import write_report
 from tlx.results.predictions import Predicted
-from tlx.results.run_folder import shown
+from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
 from tlx.training.mistakes import keep_mistakes
 from tlx.training.outline import outline
@@ -22,16 +24,35 @@ log = logging.getLogger("tlx")
 
 
 def make_page(work: Work, network: Network, final: Network, surgery: Surgery, said: Predicted) -> None:
-    """Write ``surgery.json``, the worst mistakes on test images and ``report.html``.
+    """Write a run's ``surgery.json`` and its page; see :func:`make_page_of`.
 
-    ``final`` is the network as it is saved, ``said`` what it says of the test images. A page that cannot be made costs
-    a line, not the run: its result stands.
+    ``final`` is the network as it is saved, ``said`` what it says of the test images.
     """
-    started, config, folder = time.monotonic(), work.config, work.folder
-    try:
+    config, preprocessing = work.config, work.preprocessing
+
+    def before() -> None:
         whole = create(config.backbone, config.data.image_size).model
-        write_json(folder.surgery, outline(config, network, whole, surgery, work.preprocessing.image_size))
-        keep_mistakes(folder.mistakes, final, work.source.test, Prepare(**asdict(work.preprocessing)), said)
+        write_json(work.folder.surgery, outline(config, network, whole, surgery, preprocessing.image_size))
+
+    make_page_of(work.folder, final, work.source.test, Prepare(**asdict(preprocessing)), said, before)
+
+
+def make_page_of(
+    folder: RunFolder,
+    network: Network,
+    images: Images,
+    prepare: Prepare,
+    said: Predicted,
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """Write the worst mistakes on some images, and ``report.html``.
+
+    A page that cannot be made costs a line, not the run: its result stands.
+    """
+    started = time.monotonic()
+    try:
+        before()
+        keep_mistakes(folder.mistakes, network, images, prepare, said)
         write_report(folder)
     except Exception as error:
         log.exception("no report")

@@ -335,8 +335,7 @@ def test_a_table_trains_and_evaluates_on_splits_of_its_own(tmp_path: Path, tlx: 
     words = ("data=table", f"data.file={file}", "data.workers=0")
     answer = tlx("case=small_similar", *words, *TINY, f"hydra.run.dir={tmp_path}/run")
     assert (answer.code, answer.err) == (0, "")
-    assert "t, 3 classes" not in answer.out
-    assert "table, 3 classes" in answer.out
+    assert "table photos/t.parquet, 3 classes" in answer.out
     again = tlx("evaluate", f"run={tmp_path}/run", *words, "split=val")
     assert (again.code, again.err) == (0, "")
 

@@ -79,7 +79,8 @@ class _Table:
             for split, places in splits.items()
         }
         groups = {split: self.columns[GROUP].codes[places] for split, places in splits.items() if GROUP in self.columns}
-        return Found(str(self.file), classes, given, groups, notes=notes, split=SPLIT in self.columns)
+        names = self.columns[GROUP].names if GROUP in self.columns else ()
+        return Found(str(self.file), classes, given, groups, names, notes=notes, split=SPLIT in self.columns)
 
     def _none(self, places: np.ndarray | list[int], what: str, mend: str, shown: str) -> None:
         """Refuse the rows at ``places``, if there are any, and show what they hold in a column."""

@@ -34,7 +34,16 @@ CASES = {
     "large_similar": "a large set, similar to what the network learned on",
     "large_different": "a large set, different from what the network learned on",
 }
-LATER = ("temperature", "cost", "best", "bank", "solver", "decisions", "certificate")  # that older results may lack
+LATER = (
+    "temperature",
+    "cost",
+    "best",
+    "bank",
+    "solver",
+    "decisions",
+    "certificate",
+    "slices",
+)  # that older results may lack
 
 Row = dict[str, Any]
 
@@ -76,6 +85,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
         "case_words": CASES.get(result["case"] or "", ""),
         "result": result,
         "test": test,
+        "measured": result.get("measured") or "test images",
         "intervals": intervals(matrix),
         "chance": float(matrix.sum(1).max() / matrix.sum()),
         "picture": picture and Markup(picture),
