@@ -12,7 +12,14 @@ from tlx.errors import Interrupted, TlxError, nearest
 
 @pytest.mark.parametrize(
     ("kind", "code"),
-    [("InputError", 2), ("MachineError", 3), ("NumericalError", 4), ("FrozenMovedError", 1), ("TlxError", 2)],
+    [
+        ("InputError", 2),
+        ("MachineError", 3),
+        ("NumericalError", 4),
+        ("FrozenMovedError", 1),
+        ("ParityError", 1),
+        ("TlxError", 2),
+    ],
 )
 def test_every_error_has_its_exit_code(kind: str, code: int) -> None:
     error = getattr(errors, kind)("what is wrong", "how to mend it")
@@ -24,7 +31,15 @@ def test_every_error_has_its_exit_code(kind: str, code: int) -> None:
 
 def test_every_error_of_the_module_is_tested_above_or_below() -> None:
     kinds = {n for n, v in vars(errors).items() if isinstance(v, type) and issubclass(v, TlxError)}
-    assert kinds == {"TlxError", "InputError", "MachineError", "NumericalError", "FrozenMovedError", "Interrupted"}
+    assert kinds == {
+        "TlxError",
+        "InputError",
+        "MachineError",
+        "NumericalError",
+        "FrozenMovedError",
+        "ParityError",
+        "Interrupted",
+    }
 
 
 @pytest.mark.parametrize(("signal_name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

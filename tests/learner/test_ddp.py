@@ -22,7 +22,7 @@ JOBS = (
     "-m", "case=large_similar", *TINY, "backbone.name=test_vit", "data=digits", "data.per_class=4",
     "data.batch_size=12", "data.balance=weights", "trainer.max_epochs=2", "freeze=trunk,gradual,lp_ft",
     "features=bank,off",
-    "callbacks.progress=false",
+    "callbacks.progress=false", "report=false",
 )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def config(data: Any) -> TrainConfig:
         g.Regularizer(),
         g.Trainer(),
         g.Callbacks(),
-        g.Logger(),
+        g.CsvLogger(),
         case="small_different",
         seed=7,
     )

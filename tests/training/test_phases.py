@@ -227,7 +227,7 @@ def test_fine_tuning_never_ends_worse_than_its_probe(tlx: Command, tmp_path: Pat
         "phase": "probe", "epoch": None, "epochs": 0, "unbeaten_by": "finetune",
     }  # fmt: skip
     assert best["val"]["accuracy"] == pytest.approx(start)
-    (probe,) = (line for line in answer.out.splitlines() if " on validation images" in line)
+    (probe,) = (line for line in answer.out.splitlines() if line.startswith("probe     accuracy"))
     assert probe.startswith(f"probe     accuracy {start:.4f}, loss ")
     assert "finetune  no epoch beat the probe; its weights are kept" in answer.out
     (trained,) = (line for line in answer.out.splitlines() if line.startswith("trained"))

@@ -52,7 +52,15 @@ Command = Callable[..., Answer]
         ),
         (("trainer.compile=true", "freeze=none"), None),
         (("head.pool=gem",), "head.pool=gem is trained on images, the frozen trunk computed anew in each epoch"),
-        (("head=cosine", "features=off"), None),
+        (
+            ("head=cosine", "features=off"),
+            "the same features are computed in every epoch; solver=sgd trains the same head on features computed once",
+        ),
+        (("head=cosine", "features=off", "augment=light"), None),
+        (
+            ("features=off", "solver=ridge", "augment=light"),
+            "solver=ridge does nothing with features=off, which trains by gradient descent",
+        ),
         (("head=cosine", "freeze=none"), None),
         (("freeze=surgical",), None),
     ],

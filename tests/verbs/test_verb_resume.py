@@ -17,20 +17,25 @@ from tlx.config.roots import OwnBackbone
 from tlx.data.order import Order
 from tlx.verbs.resume import saved_config
 
+POINTS = (
+    (1, "on_train_batch_end"),  # the first step
+    (4, "on_train_batch_end"),  # the last of the first epoch
+    (7, "on_train_batch_end"),  # inside the second
+    (8, "on_validation_batch_end"),  # in a validation
+    (2, "on_train_epoch_end"),  # between epochs
+)
+QUICK = POINTS[2:4]  # with workers as well; the other points with workers are slow
 
-@pytest.mark.parametrize("workers", [0, 2])
+
 @pytest.mark.parametrize(
-    ("step", "hook"),
+    ("step", "hook", "workers"),
     [
-        (1, "on_train_batch_end"),  # the first step
-        (4, "on_train_batch_end"),  # the last of the first epoch
-        (7, "on_train_batch_end"),  # inside the second
-        (8, "on_validation_batch_end"),  # in a validation
-        (2, "on_train_epoch_end"),  # between epochs
+        *((*point, 0) for point in POINTS),
+        *(pytest.param(*point, 2, marks=[] if point in QUICK else pytest.mark.slow) for point in POINTS),
     ],
 )
 def test_resume_is_exact(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, step: int, hook: str
+    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, hook: str, workers: int
 ) -> None:
     words = (*RUN, f"data.workers={workers}")
     assert tlx(*words, "hydra.run.dir=whole").code == 0

@@ -42,8 +42,14 @@ def history_of(folder: Path) -> list[dict[str, Any]]:
         return [{key: value if key == "phase" else float(value) for key, value in row.items()} for row in rows]
 
 
-@pytest.mark.parametrize("data", SETS)
-@pytest.mark.parametrize("case", CASES)
+# Three pairs that others resemble are slow.
+SLOWER = {("large_different", "greek"), ("large_similar", "rotated_patches"), ("large_different", "digits")}
+PAIRS = [(case, data) for case in CASES for data in SETS]
+
+
+@pytest.mark.parametrize(
+    ("case", "data"), [pytest.param(*pair, marks=pytest.mark.slow if pair in SLOWER else []) for pair in PAIRS]
+)
 def test_every_case_learns_on_every_embedded_set(tlx: Command, tmp_path: Path, case: str, data: str) -> None:
     live = case.startswith("large")
     shrunk = ("trainer.max_epochs=4", "optimizer.lr=2e-3", "data.batch_size=16") if live else ()

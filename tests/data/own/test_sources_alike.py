@@ -87,7 +87,8 @@ def test_names_tell_images_apart(sources: dict[str, Source]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "start"), [*((form, "fork") for form in FORMS), ("csv", "spawn"), ("shards", "spawn")]
+    ("form", "start"),
+    [*((form, "fork") for form in FORMS), pytest.param("csv", "spawn", marks=pytest.mark.slow), ("shards", "spawn")],
 )
 def test_workers_read_the_same(form: str, start: str, sources: dict[str, Source]) -> None:
     images = sources[form].train

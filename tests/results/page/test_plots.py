@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 from torchmetrics.classification import MulticlassCalibrationError
 
@@ -69,18 +69,15 @@ def test_cells_show_their_counts_or_the_numbers_of_the_table() -> None:
     assert ">2<" in many
 
 
-@given(arrays(np.float64, 40, elements=st.floats(0.01, 1)), arrays(np.bool_, 40))
-def test_bins_are_those_of_the_calibration_error(probability: np.ndarray, right: np.ndarray) -> None:
-    import torch
-
-    found = plots.bins(probability, right)
-    assert sum(row["images"] for row in found) == 40
-    assert all(row["low"] - 1e-9 <= row["confidence"] <= row["high"] + 1e-9 for row in found)
-    error = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in found) / 40
-    pairs = torch.stack([torch.from_numpy(probability), 1 - torch.from_numpy(probability)], 1).float()
-    surer = pairs.argmax(1)
-    labels = torch.where(torch.from_numpy(right), surer, 1 - surer)
-    own = plots.bins(pairs.amax(1).numpy(), right)
-    mine = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in own) / 40
-    assert mine == pytest.approx(float(MulticlassCalibrationError(2, n_bins=15)(pairs, labels)), abs=1e-5)
-    assert 0 <= error <= 1
+@given(st.lists(st.tuples(st.integers(0, 999), st.booleans()), min_size=1, max_size=60))
+def test_bins_are_those_of_the_calibration_error(drawn: list[tuple[int, bool]]) -> None:
+    first = torch.tensor([(part + 0.5) / 1000 for part, _ in drawn])  # never at the edge of a bin
+    pairs = torch.stack([first, 1 - first], 1)
+    right = torch.tensor([hit for _, hit in drawn])
+    probability, surer = pairs.max(1)
+    found = plots.bins(probability.double().numpy(), right.numpy())
+    assert sum(row["images"] for row in found) == len(drawn)
+    assert all(row["low"] <= row["confidence"] <= row["high"] for row in found)
+    error = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in found) / len(drawn)
+    labels = torch.where(right, surer, 1 - surer)
+    assert error == pytest.approx(float(MulticlassCalibrationError(2, n_bins=15)(pairs, labels)), abs=1e-5)
