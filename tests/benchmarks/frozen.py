@@ -5,8 +5,8 @@ Run: python -m tests.benchmarks.frozen IMAGES WEIGHTS [ROUNDS [EPOCHS]], IMAGES 
 Prints Markdown: medians over the rounds (five), and medians of the ratios within a round, in which every side runs
 once, in turn, each as a process of its own from its start to its end, from the system's own cache of files. The
 yardsticks are those of bare.py. The loop's 25 epochs are timed by EPOCHS (two: the first, in which workers start, and
-one for each of the others); give 25 to run them all. tlx's depth profile is off where the yardstick has none, and timed
-apart.
+one for each of the others); give 25 to run them all. tlx's depth profile and its page are off where the yardstick has
+none, and timed apart.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Sides:
         self.words = (
             "tlx", "case=small_similar", "backbone=mobilenetv1", f"init.file={weights}", "cut=layer",
             "cut.name=blocks.4.0", "data=folder", f"data.root={images}", "callbacks.progress=false",
+            "report=false",
         )  # fmt: skip
         self.count = 0
         self.accuracy: dict[str, list[float]] = {"tlx": [], "loop": []}
@@ -71,6 +72,10 @@ class Sides:
     def warm_with_profile(self) -> float:
         """Train again, and show the profile that is known."""
         return self.tlx("warm_deep")
+
+    def warm_with_page(self) -> float:
+        """Train again, and write the page."""
+        return self.tlx("warm", "features.profile_up_to=0", "report=true")
 
     def limit(self) -> float:
         """Decode and pass once."""
@@ -109,7 +114,7 @@ def main() -> None:
         sides = Sides(images, weights, epochs, Path(scratch))
         order: tuple[Callable[[], float], ...] = (
             sides.cold, sides.limit, sides.loop, sides.warm, sides.imports, sides.cold_with_profile,
-            sides.warm_with_profile, sides.setting,
+            sides.warm_with_profile, sides.warm_with_page, sides.setting,
         )  # fmt: skip
         sides.warm(), sides.warm_with_profile(), sides.limit()  # fill the banks and the system's cache of files
         found: dict[str, list[float]] = {side.__name__: [] for side in order}
@@ -142,6 +147,7 @@ def table(found: dict[str, list[float]], accuracy: dict[str, list[float]], epoch
         ("the imports alone", median("imports"), ""),
         ("tlx with the depth profile, empty bank", median("cold_with_profile"), ""),
         ("tlx with the depth profile, bank filled", median("warm_with_profile"), ""),
+        ("tlx, bank filled, with its page", median("warm_with_page"), ""),
         (f"each of {SETTINGS} further settings of the head in a sweep", median("setting"), ""),
     ]
     lines = ["| what | seconds | |", "|---|---|---|", *(f"| {what} | {s:.2f} | {told} |" for what, s, told in rows)]
