@@ -113,7 +113,10 @@ def test_what_cannot_be_learned_from_is_refused() -> None:
 
 def test_what_is_measured_is_a_split_or_all() -> None:
     one, other = array([1], [0]), array([2], [1])
-    assert whole(Found("here", CLASSES, {"train": one}, split=False), "test") is one
-    assert whole(Found("here", CLASSES, {"train": one, "val": other}), "test") is other
+    assert whole(Found("here", CLASSES, {"train": one}, split=False), "test") == (one, ())
+    assert whole(Found("here", CLASSES, {"train": one, "val": other}), "test") == (other, ())
+    groups = {"train": np.array([1, 0, 1])}
+    grouped = Found("here", CLASSES, {"train": one}, groups, ("a", "b"), split=False)
+    assert whole(grouped, "val") == (one, ("b", "a", "b"))
     with pytest.raises(InputError, match="here has no val images; split=train or test"):
         whole(Found("here", CLASSES, {"train": one, "test": other}), "val")
