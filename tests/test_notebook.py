@@ -88,7 +88,7 @@ def test_errors_are_raised_and_nothing_is_printed(
     with pytest.raises(NumericalError):
         package.train("case=large_similar", *TINY, "data=digits", *diverging, "hydra.run.dir=diverged")
     assert json.loads((tmp_path / "diverged" / "failure.json").read_text())["exit_code"] == 4
-    with pytest.raises(InputError, match="has no model/ yet; finish the run"):
+    with pytest.raises(InputError, match="is not finished; go on"):
         package.load("diverged")
 
 

@@ -86,19 +86,18 @@ class Run:
         from tlx.data.handed import handed
         from tlx.results.answers import Answer
         from tlx.results.log import logged
-        from tlx.verbs.predict import Asked, answer_all, trainer_for
+        from tlx.verbs.finished import trainer_for
+        from tlx.verbs.predict import Asked, answer_all
 
         plain = {"trainer": Trainer(devices=1), "run": str(self.folder), "images": "", "tta": tta}
         config = check({**plain, "batch_size": batch_size}, PredictConfig)
         given, classes, found = handed(images), self.classes, list[Prediction]()
 
         def take(answer: Answer) -> None:
-            at, wrong = {index: place for place, index in enumerate(answer.index.tolist())}, answer.wrong
-            for index in range(answer.first, answer.last):
-                if index in wrong:
-                    found.append(Prediction(given.name(index), None, None, {}, wrong[index]))
+            for index, wrong, best, shares in answer.rows():
+                if wrong:
+                    found.append(Prediction(given.name(index), None, None, {}, wrong))
                     continue
-                best, shares = answer.classes[at[index]].tolist(), answer.probabilities[at[index]].tolist()
                 likely = {classes[number]: share for number, share in zip(best, shares, strict=True)}
                 found.append(Prediction(given.name(index), classes[best[0]], shares[0], likely))
 

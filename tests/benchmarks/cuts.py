@@ -28,6 +28,7 @@ from tlx.data.transforms import Prepare
 from tlx.features.bank import Reader
 from tlx.learner.trainer import make_trainer
 from tlx.network.network import Network, build
+from tlx.preprocessing import Preprocessing
 from tlx.results.log import logged
 
 SIZE, BATCH, ROUNDS, IMAGES = 192, 32, 5, 192
@@ -75,7 +76,7 @@ def module(count: int) -> ImageModule:
         ArrayImages(s, rng.integers(0, 256, (n, SIZE, SIZE, 3), dtype=np.uint8), np.arange(n) % 2)
         for s, n in (("train", count), ("val", 2), ("test", 2))
     ]
-    prepare = Prepare(SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    prepare = Prepare(Preprocessing(SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0))
     return ImageModule(Source(("a", "b"), *splits, in_memory=True), prepare, NoAugment(), BATCH, 0, "none", 0)
 
 

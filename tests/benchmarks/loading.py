@@ -28,6 +28,7 @@ from tlx.config.groups import FolderData, NoAugment, StandardAugment
 from tlx.data.module import ImageModule
 from tlx.data.open import open_source
 from tlx.data.transforms import Prepare
+from tlx.preprocessing import Preprocessing
 
 MEAN, STD, SIZE, CROP = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, 0.875
 ROUNDS, BATCH = 5, 32
@@ -57,7 +58,7 @@ def reference(root: Path, steps: list[v2.Transform], workers: int) -> Loop:
 def ours(root: Path, augment: Any, workers: int, cache: str, folder: Path) -> Loop:
     """Read an epoch of training images as a run does it."""
     source = open_source(FolderData(root=str(root), split=[0.9, 0.05, 0.05]), 0)
-    prepare = Prepare(SIZE, MEAN, STD, "bicubic", CROP)
+    prepare = Prepare(Preprocessing(SIZE, MEAN, STD, "bicubic", CROP))
     images = ImageModule(source, prepare, augment, BATCH, workers, "none", 0, cache=cache, cache_dir=folder)
     loader = images.train_dataloader()
     state = {"epoch": 0}

@@ -52,7 +52,7 @@ def bare(run: str, images: str, workers: int) -> float:
     started = time.perf_counter()
     model = open_finished(run, OwnBackbone()).model
     seen = model.preprocessing
-    prepare = Prepare(seen.image_size, seen.mean, seen.std, seen.interpolation, seen.crop)
+    prepare = Prepare(seen)
 
     class Files(Dataset[torch.Tensor]):
         paths = sorted(Path(images).rglob("*.jpg"))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
@@ -32,12 +31,12 @@ from tlx.features.bank import Bank
 from tlx.features.profile import Place, places, probe_depths
 from tlx.features.solver import solve
 from tlx.learner.trainer import make_trainer
-from tlx.network.backbone import Preprocessing
 from tlx.network.cut import resolve
 from tlx.network.depths import Depths
 from tlx.network.inference import Embedder, predict
 from tlx.network.network import Network
 from tlx.network.reach import open_depths
+from tlx.preprocessing import Preprocessing
 from tlx.results.log import logged
 from tlx.results.result import data_name
 
@@ -63,7 +62,7 @@ def config_of(overrides: list[str]) -> TrainConfig:
 def read(depths: Depths | Network, seen: Preprocessing, images: Images, workers: int | None) -> np.ndarray:
     """Compute the features of all depths, side by side, or those of a network."""
     source = Source(("a", "b"), images, images, images, in_memory=not isinstance(images, FileImages))
-    module = ImageModule(source, Prepare(**asdict(seen)), NoAugment(), 64, workers, "none", 0)
+    module = ImageModule(source, Prepare(seen), NoAugment(), 64, workers, "none", 0)
     return predict(make_trainer(Trainer(accelerator="cpu")), Embedder(depths), module.plain_loader("train")).numpy()
 
 

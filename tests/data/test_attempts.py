@@ -17,8 +17,9 @@ from tlx.data.fault import BadImageError
 from tlx.data.threads import CORES
 from tlx.data.transforms import Prepare
 from tlx.data.tta import Crops
+from tlx.preprocessing import Preprocessing
 
-PREPARE = Prepare(8, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+PREPARE = Prepare(Preprocessing(8, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0))
 
 
 class Colours:

@@ -21,6 +21,7 @@ from tlx.data.module import ImageModule
 from tlx.data.source import FileImages, Source
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError, MachineError
+from tlx.preprocessing import Preprocessing
 
 MODE = Image.Resampling.BICUBIC
 SIZE = Size(40, 80, MODE)
@@ -155,7 +156,7 @@ def test_processes_share_what_they_keep(kind: str, start: str, tmp_path: Path) -
 def test_memory_is_shared_by_loader_workers_and_phases(tmp_path: Path) -> None:
     images = photographs(tmp_path / "x")
     source = Source(("a", "b"), images, images, images)
-    prepare = Prepare(24, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.875)
+    prepare = Prepare(Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.875))
 
     def module(cache: str, workers: int) -> ImageModule:
         return ImageModule(
@@ -206,6 +207,6 @@ def test_memory_takes_room_only_where_it_is_written() -> None:
 
 
 def test_no_augmentation_reads_what_evaluation_reads() -> None:
-    prepare = Prepare(24, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.875)
+    prepare = Prepare(Preprocessing(24, (0.5,) * 3, (0.5,) * 3, "bicubic", 0.875))
     images = Source(("a", "b"), *[FileImages(Path(), (), np.zeros(0, dtype=np.int64))] * 3)
     assert ImageModule(images, prepare, NoAugment(), 2, 0, "none", 0).draw.least == prepare.least

@@ -17,6 +17,7 @@ from tlx.data.decode import TooLargeError, decode, open_image
 from tlx.data.module import ImageModule
 from tlx.data.source import FileImages, Source
 from tlx.data.transforms import Prepare
+from tlx.preprocessing import Preprocessing
 
 
 def picture() -> Image.Image:
@@ -108,7 +109,7 @@ def test_a_photograph_is_decoded_at_the_scale_that_is_needed(tmp_path: Path) -> 
         None: (1632, 1224), 1224: (1632, 1224), 613: (1632, 1224), 612: (816, 612), 306: (408, 306),
         153: (204, 153), 20: (204, 153),
     }  # fmt: skip
-    prepare = Prepare(224, (0.0,) * 3, (1.0,) * 3, "bicubic", 0.875)
+    prepare = Prepare(Preprocessing(224, (0.0,) * 3, (1.0,) * 3, "bicubic", 0.875))
     whole, reduced = (prepare(decode(tmp_path / "x.jpg", side)) for side in (None, prepare.least))
     assert float((whole - reduced).abs().mean()) < 1.0  # of 255
     assert float((whole - reduced).abs().max()) < 10.0
@@ -152,7 +153,7 @@ def test_every_form_trains_and_is_measured_as_the_plain_picture(saved: dict[str,
     labels = np.arange(len(FORMS)) % 2
     made = FileImages(Path("/"), tuple(str(saved[form])[1:] for form in FORMS), labels)
     expected = FileImages(tmp_path, tuple(f"{name}.png" for name in plain), labels)
-    prepare = Prepare(48, (0.0,) * 3, (1 / 255,) * 3, "bilinear", 1.0)  # pixels from 0 to 255
+    prepare = Prepare(Preprocessing(48, (0.0,) * 3, (1 / 255,) * 3, "bilinear", 1.0))  # pixels from 0 to 255
     seen = []
     for images in (made, expected):
         module = ImageModule(Source(("a", "b"), images, images, images), prepare, NoAugment(), 4, 0, "none", 0)

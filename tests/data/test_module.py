@@ -18,6 +18,7 @@ from tlx.data.module import ImageModule, ThreadedViews
 from tlx.data.source import ArrayImages, FileImages, Source
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
+from tlx.preprocessing import Preprocessing
 
 LABELS = np.repeat([0, 1, 2], [7, 4, 2])
 
@@ -36,7 +37,7 @@ def module(workers: int | None = 0, balance: str = "none", batch_size: int = 4, 
         in_memory=True,
     )
     augment = settings.pop("augment", StandardAugment())
-    prepare = Prepare(8, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+    prepare = Prepare(Preprocessing(8, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0))
     return ImageModule(source, prepare, augment, batch_size, workers, balance, 5, **settings)
 
 
@@ -178,7 +179,7 @@ def test_threads_prepare_what_workers_prepare(tmp_path: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / path)
     files = FileImages(tmp_path, paths, np.arange(9) % 3)
     source = Source(("a", "b", "c"), files, files, files)
-    prepare = Prepare(32, (0.5,) * 3, (0.25,) * 3, "bicubic", 0.9)
+    prepare = Prepare(Preprocessing(32, (0.5,) * 3, (0.25,) * 3, "bicubic", 0.9))
     keys = [(0, index) for index in (4, 1, 8, 0, 2)]
 
     def read(workers: int | None, device: str = "cpu", drawn: bool = False) -> tuple[Any, dict[str, torch.Tensor]]:

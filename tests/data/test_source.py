@@ -18,8 +18,9 @@ from tlx.data.source import ArrayImages, FileImages, fingerprint
 from tlx.data.transforms import Prepare
 from tlx.door.job import judge
 from tlx.errors import EXIT_INPUT, EXIT_MACHINE, InputError, MachineError
+from tlx.preprocessing import Preprocessing
 
-PREPARE = Prepare(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+PREPARE = Prepare(Preprocessing(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0))
 
 
 def files(root: Path, *names: str) -> FileImages:

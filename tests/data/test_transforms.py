@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 from tlx.config.groups import LightAugment, NoAugment, StandardAugment, StrongAugment
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
+from tlx.preprocessing import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -42,7 +43,7 @@ def test_prepare_equals_torchvision(width: int, height: int, size: int, interpol
             v2.Normalize(MEAN, STD),
         ]
     )
-    got = Prepare(size, MEAN, STD, interpolation, crop)(image)
+    got = Prepare(Preprocessing(size, MEAN, STD, interpolation, crop))(image)
     assert got.shape == (3, size, size)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got, reference(image), atol=2e-6, rtol=1e-5)
@@ -50,11 +51,11 @@ def test_prepare_equals_torchvision(width: int, height: int, size: int, interpol
 
 def test_mean_and_deviation_belong_to_their_channels() -> None:
     image = Image.new("RGB", (8, 8), (255, 128, 0))
-    got = Prepare(8, (0.5, 0.25, 0.0), (0.5, 1.0, 2.0), "bilinear", 1.0)(image)[:, 0, 0]
+    got = Prepare(Preprocessing(8, (0.5, 0.25, 0.0), (0.5, 1.0, 2.0), "bilinear", 1.0))(image)[:, 0, 0]
     torch.testing.assert_close(got, torch.tensor([1.0, 128 / 255 - 0.25, 0.0]))
 
 
-PREPARE = Prepare(24, MEAN, STD, "bilinear", 1.0)
+PREPARE = Prepare(Preprocessing(24, MEAN, STD, "bilinear", 1.0))
 AUGMENTS: list[Augment] = [LightAugment(), StandardAugment(), StrongAugment(), StrongAugment(policy="rand")]
 
 

@@ -13,10 +13,11 @@ from tlx.data.transforms import Prepare
 from tlx.export import resize
 from tlx.export.resize import Resize
 from tlx.network.backbone import INTERPOLATIONS
+from tlx.preprocessing import Preprocessing
 
 
 def pillows(pixels: np.ndarray, size: int, crop: float, how: str) -> np.ndarray:
-    prepare = Prepare(size, (0.0,) * 3, (1.0,) * 3, how, crop)
+    prepare = Prepare(Preprocessing(size, (0.0,) * 3, (1.0,) * 3, how, crop))
     return np.asarray(prepare.sized(Image.fromarray(pixels)))
 
 

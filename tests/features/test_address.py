@@ -29,6 +29,7 @@ from tlx.features import address as module
 from tlx.features.address import address, ids, ingredients
 from tlx.network.network import Network, build
 from tlx.network.reach import open_depths
+from tlx.preprocessing import Preprocessing
 
 SETTINGS: dict[str, Any] = {
     "image_size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "interpolation": "bilinear", "crop": 0.9,
@@ -42,7 +43,7 @@ def network(cut: HeadCut | EarlyCut | None = None, pool: str = "auto", seed: int
 
 
 def where(net: Any = None, precision: str = "32-true", device: str = "cpu", **settings: Any) -> str:
-    prepare = Prepare(**{**SETTINGS, **settings})
+    prepare = Prepare(Preprocessing(**{**SETTINGS, **settings}))
     return address(ingredients(net or network(), prepare, precision, device))
 
 
@@ -137,7 +138,7 @@ def test_an_image_is_addressed_by_its_bytes(tmp_path: Path) -> None:
 def test_a_drawn_view_is_addressed_by_how_it_was_drawn() -> None:
     rng = np.random.default_rng(0)
     images = ArrayImages("x", rng.integers(0, 256, (3, 40, 40, 3), dtype=np.uint8), np.arange(3))
-    prepare = Prepare(**SETTINGS)
+    prepare = Prepare(Preprocessing(**SETTINGS))
 
     def drawn(seed: int = 0, views: int = 2, augment: LightAugment | StandardAugment | None = None) -> np.ndarray:
         return ids(images, Draw(prepare, augment or LightAugment(), seed), views)
@@ -156,7 +157,7 @@ def test_code_that_prepares_images_otherwise_is_another_address(monkeypatch: pyt
     network = build(TimmBackbone(name="test_resnet"), ScratchInit(), HeadCut(), TrunkFreeze(), LinearHead(), 3, 0, 32)[
         0
     ]
-    prepare = Prepare(32, (0.5,) * 3, (0.25,) * 3, "bilinear", 0.9)
+    prepare = Prepare(Preprocessing(32, (0.5,) * 3, (0.25,) * 3, "bilinear", 0.9))
     images = ArrayImages("x", np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64))
 
     def found() -> tuple[str, bytes, bytes]:

@@ -33,6 +33,7 @@ from tlx.features.rows import Rows
 from tlx.learner.trainer import make_trainer
 from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network, build
+from tlx.preprocessing import Preprocessing
 
 
 def network(name: str = "test_resnet", cut: HeadCut | EarlyCut | None = None, seed: int = 0) -> Network:
@@ -51,7 +52,7 @@ def module(
     batch_size: int = 4, workers: int = 0, train: Images | None = None, augment: Any = None, seed: int = 0
 ) -> ImageModule:
     source = Source(("a", "b", "c"), train or made("train", 11), made("val", 5), made("test", 1), in_memory=True)
-    prepare = Prepare(32, (0.5,) * 3, (0.25,) * 3, "bilinear", 0.9)
+    prepare = Prepare(Preprocessing(32, (0.5,) * 3, (0.25,) * 3, "bilinear", 0.9))
     return ImageModule(source, prepare, augment or NoAugment(), batch_size, workers, "none", seed)
 
 

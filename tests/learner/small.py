@@ -22,6 +22,7 @@ from tlx.learner.plan import Phase
 from tlx.learner.trainer import make_trainer
 from tlx.network.freeze import Freeze
 from tlx.network.network import Network, build
+from tlx.preprocessing import Preprocessing
 from tlx.randomness import seed_for
 
 SEED, SIZE, CLASSES = 5, 32, 3
@@ -51,7 +52,7 @@ class Small:
 
     def images(self) -> ImageModule:
         source = Source(("a", "b", "c"), made("train", 13), made("val", 7), made("test", 5), in_memory=True)
-        prepare = Prepare(SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+        prepare = Prepare(Preprocessing(SIZE, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0))
         return ImageModule(source, prepare, g.LightAugment(), 4, 0, self.balance, SEED)
 
     @property

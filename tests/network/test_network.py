@@ -24,9 +24,9 @@ from tlx.config.groups import (
 from tlx.errors import InputError
 from tlx.network import model_folder
 from tlx.network import network as networks
-from tlx.network.backbone import Preprocessing
 from tlx.network.cut import layers
 from tlx.network.network import Network, Surgery
+from tlx.preprocessing import Preprocessing
 
 SIZE = 64
 CASES = [

@@ -7,8 +7,8 @@ from math import floor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tlx.network.backbone import Preprocessing
 from tlx.network.whole import _share
+from tlx.preprocessing import Preprocessing
 
 
 @given(size=st.integers(1, 600), crop=st.floats(0.1, 1.0))

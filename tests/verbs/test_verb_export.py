@@ -132,7 +132,7 @@ def test_an_export_that_says_something_else_gets_no_place(
 
     def mistaken(self: FromPixels, model: Any) -> None:
         original(self, model)
-        self.mean += 100
+        self.normalise.mean += 100
 
     monkeypatch.setattr(FromPixels, "__init__", mistaken)
     answer = tlx("export", run, "format=torch_export", "output=out")

@@ -199,7 +199,7 @@ def test_what_cannot_be_is_told_before_anything_is_written(
     assert (answer.code, "holds no run" in answer.err) == (2, True)
     (run / "model").rename(run / "elsewhere")
     answer = tlx(*WORDS, f"images={photos}")
-    assert (answer.code, "has no model/ yet; finish the run" in answer.err) == (2, True)
+    assert (answer.code, "is not finished; go on" in answer.err) == (2, True)
     assert not (tmp_path / "outputs").exists()
 
 

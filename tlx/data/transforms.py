@@ -11,36 +11,22 @@ from torchvision.transforms.functional import pil_modes_mapping
 
 from tlx.config.groups import LightAugment, NoAugment, StandardAugment, StrongAugment
 from tlx.errors import InputError
+from tlx.preprocessing import Normalise, Preprocessing
 from tlx.randomness import seed_for
 
 Augment = NoAugment | LightAugment | StandardAugment | StrongAugment
 
 
 class Prepare:
-    """Resize the short side, crop the centre, scale to [0, 1], normalise: an image to a tensor (3, S, S) float32.
+    """Turns an image into a network's input, as ``seen`` says: to a tensor (3, S, S) float32."""
 
-    ``side`` is what the short side is resized to, in pixels; ``least`` what it should have before, so that to the eye
-    the result is that of the whole image.
-    """
-
-    def __init__(
-        self, image_size: int, mean: tuple[float, ...], std: tuple[float, ...], interpolation: str, crop: float
-    ) -> None:
-        self.settings = {
-            "image_size": image_size,
-            "mean": mean,
-            "std": std,
-            "interpolation": interpolation,
-            "crop": crop,
-        }
-        self.image_size = image_size
-        self.side = round(image_size / crop)
-        self.least = 2 * self.side
-        self.mode = v2.InterpolationMode(interpolation)
+    def __init__(self, seen: Preprocessing) -> None:
+        self.seen = seen
+        self.image_size, self.side, self.least = seen.image_size, seen.side, seen.least
+        self.mode = v2.InterpolationMode(seen.interpolation)
         self.resampling = pil_modes_mapping[self.mode]
-        self.fill = [round(255 * value) for value in mean]  # what an image leaves empty has the mean colour
-        self.mean = torch.tensor(mean).view(-1, 1, 1) * 255
-        self.std = torch.tensor(std).view(-1, 1, 1) * 255
+        self.fill = [round(255 * value) for value in seen.mean]  # what an image leaves empty has the mean colour
+        self._normalise = Normalise(seen)
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """Prepare one image."""
@@ -54,8 +40,8 @@ class Prepare:
 
     def normalise(self, image: Image.Image) -> torch.Tensor:
         """Turn an image of the right size into normalised pixels."""
-        pixels: torch.Tensor = v2.functional.pil_to_tensor(image)
-        return (pixels - self.mean) / self.std
+        normalised: torch.Tensor = self._normalise(v2.functional.pil_to_tensor(image))
+        return normalised
 
 
 def _pair(name: str, values: list[float]) -> tuple[float, float]:

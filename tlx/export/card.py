@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from tlx import __version__
-from tlx.data.transforms import Prepare
 from tlx.export.parity import Parity
 from tlx.export.subject import Subject
 from tlx.export.usage import INSTALL, usage
@@ -30,7 +29,6 @@ TOLD = ("case", "backbone", "init", "cut", "freeze", "head", "seed")  # not the 
 def card(format: str, subject: Subject, result: Mapping[str, Any], parity: Parity, reader: str, note: str) -> str:
     """Write the card. Names come from the user's folders and files: nothing of them is markup, metadata or code."""
     _, seen, classes, temperature = subject.model
-    prepare = Prepare(**seen.__dict__)
     title = f"{result['backbone']} on {result['data']}"
     return f"""---
 {_metadata(format, result)}---
@@ -47,7 +45,7 @@ tlx {__version__} and exported as `{format}`. {INSIDE[format]}
 ```
 
 ```python
-{usage(format, prepare.least)}
+{usage(format, seen.least)}
 ```
 
 It takes {note}.
@@ -64,7 +62,7 @@ Measured by the run that trained it; test images were touched once, at its end.
 
 ## Preprocessing
 
-The short side becomes {prepare.side} pixels ({seen.interpolation}, antialiased, as Pillow does it), of which the centre
+The short side becomes {seen.side} pixels ({seen.interpolation}, antialiased, as Pillow does it), of which the centre
 {seen.image_size} x {seen.image_size} is cropped; levels are divided by 255, then normalised with mean
 {_numbers(seen.mean)} and standard deviation {_numbers(seen.std)}. Probabilities are softmax(logits / temperature),
 temperature {temperature:.6g}.
@@ -143,7 +141,7 @@ def _listed(classes: list[str]) -> str:
 def _plain(text: object) -> str:
     """Write a text on one line, whatever it holds: what cannot be printed is escaped, and so is markup."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(text))
-    return re.sub(r"[<>`\[\]|*_]", lambda found: f"\\u{ord(found[0]):04x}" if found[0] in "<>`[]" else found[0], shown)
+    return re.sub(r"[<>`\[\]]", lambda found: f"\\u{ord(found[0]):04x}", shown)
 
 
 def _code(text: object) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tlx.data.transforms import Prepare
 from tlx.export.resize import Resize
 from tlx.network.memory_format import lay_out
 from tlx.network.model_folder import Model
 from tlx.network.neighbours import Neighbours, elect, tell
+from tlx.preprocessing import Normalise
 
 
 class FromPixels(nn.Module):
@@ -26,10 +25,8 @@ class FromPixels(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         seen = model.preprocessing
-        side = Prepare(**asdict(seen)).side
-        self.resize = Resize(seen.image_size, side, seen.interpolation)
-        self.register_buffer("mean", torch.tensor(seen.mean).view(-1, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(seen.std).view(-1, 1, 1) * 255)
+        self.resize = Resize(seen.image_size, seen.side, seen.interpolation)
+        self.normalise = Normalise(seen)
         network: Any = model.network
         lay_out(network.trunk, "contiguous")
         if isinstance(found := getattr(network.head, "neighbours", None), Neighbours):
@@ -39,13 +36,9 @@ class FromPixels(nn.Module):
         for parameter in self.parameters():
             parameter.requires_grad = False
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Classify images."""
-        pixels = self.resize(images).float()
-        logits: torch.Tensor = self.head(self.trunk((pixels - self.mean) / self.std))
+        logits: torch.Tensor = self.head(self.trunk(self.normalise(self.resize(images).float())))
         return (logits.float() / self.temperature).softmax(1)
 
 

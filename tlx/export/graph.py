@@ -40,6 +40,11 @@ def takes_batches(program: ExportedProgram) -> bool:
     return not isinstance(found.meta["val"].shape[0], int)
 
 
+def takes(program: ExportedProgram) -> str:
+    """Say for a person what a program takes."""
+    return "a batch of images of one size" if takes_batches(program) else "one image at a time"
+
+
 def _captured(module: FromPixels, count: int, sizes: dict[int, Any]) -> ExportedProgram:
     side = module.resize.side
     example = torch.zeros(count, side + 5, side + 9, 3, dtype=torch.uint8)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tlx.export.from_pixels import FromPixels
-from tlx.export.graph import INPUT, OUTPUT, captured, quiet, takes_batches
+from tlx.export.graph import INPUT, OUTPUT, captured, quiet, takes, takes_batches
 from tlx.export.subject import Subject
 
 FILE = "model.onnx"
@@ -21,15 +21,14 @@ LARGE = 1_900_000_000  # bytes: one file of this format holds less than 2 GiB, a
 def write_to(folder: Path, subject: Subject) -> str:
     """Write the graph with its weights; class names, temperature and preprocessing as its metadata."""
     program = captured(FromPixels(subject.model))
-    batches = takes_batches(program)
     with quiet(), torch.no_grad():
         made: Any = torch.onnx.export(program, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
     _forget_the_code(made.model)
-    _name_sizes(made.model, batches)
+    _name_sizes(made.model, takes_batches(program))
     made.model.metadata_props.update(subject.facts())
     weights = sum(tensor.nbytes for tensor in program.state_dict.values())
     made.save(str(folder / FILE), external_data=weights > LARGE)
-    return "a batch of images of one size" if batches else "one image at a time"
+    return takes(program)
 
 
 def _forget_the_code(model: Any) -> None:

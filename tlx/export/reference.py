@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from tlx.network.model_folder import Model
 
 def reference(model: Model) -> Callable[[Image.Image], np.ndarray]:
     """Return how a model turns an image into probabilities (K,)."""
-    prepare = Prepare(**asdict(model.preprocessing))
+    prepare = Prepare(model.preprocessing)
 
     def probabilities(image: Image.Image) -> np.ndarray:
         with torch.inference_mode():

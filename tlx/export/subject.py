@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,6 @@ class Subject(NamedTuple):
         plain: dict[str, Any] = {
             "classes": self.model.classes,
             "temperature": self.model.temperature,
-            "preprocessing": self.model.preprocessing.__dict__,
+            "preprocessing": asdict(self.model.preprocessing),
         }
         return {**{name: json.dumps(value) for name, value in plain.items()}, "tlx": __version__}

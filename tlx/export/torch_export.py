@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from tlx.export.from_pixels import FromPixels
-from tlx.export.graph import captured, quiet, takes_batches
+from tlx.export.graph import captured, quiet, takes
 from tlx.export.subject import Subject
 from tlx.storage import write
 
@@ -24,7 +24,7 @@ def write_to(folder: Path, subject: Subject) -> str:
     extra = {f"{name}.json": text for name, text in facts.items() if name != "tlx"}
     with quiet():
         write(folder / FILE, lambda file: torch.export.save(program, file, extra_files=extra))
-    return "a batch of images of one size" if takes_batches(program) else "one image at a time"
+    return takes(program)
 
 
 def read_from(folder: Path, _: Subject) -> Callable[[Image.Image], np.ndarray]:

@@ -42,7 +42,7 @@ def ingredients(network: Network | Depths, prepare: Prepare, precision: str, dev
         "trunk": hashlib.sha256(_described(trunk.model).encode()).hexdigest(),
         "cut": [point.kind, point.name, point.stage],
         "pool": "depths" if isinstance(network, Depths) else network.head.pool.kind,
-        "preprocessing": prepare.settings,
+        "preprocessing": asdict(prepare.seen),
         "prepared": _digest(prepare(decode(_photograph(), prepare.least))),
         "precision": precision,
         "memory_format": str(trunk.memory_format),

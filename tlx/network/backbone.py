@@ -18,24 +18,11 @@ from tlx.errors import InputError, TlxError, nearest
 from tlx.network.custom import build_custom
 from tlx.network.points import description_of, stages
 from tlx.network.trace import ImageSizeError, probe
+from tlx.preprocessing import Preprocessing
 
-# These arguments of timm.create_model would load weights behind the back of `init`.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+# These arguments of timm.create_model would load weights behind the back of `init`.
 FORBIDDEN_KWARGS = ("pretrained", "checkpoint", "cache_dir", "scriptable", "exportable", "features_only")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image becomes the network's input: resize, centre crop, scale to [0, 1], normalise a channel.
-
-    ``image_size`` in pixels; ``crop`` is the share of the resized image's side that the crop keeps.
-    """
-
-    image_size: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    crop: float
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from tlx.config.check import check
 from tlx.config.groups import AllCut, CustomBackbone, HeadCut, LayerCut, StageCut, TimmBackbone, TrunkFreeze
 from tlx.errors import InputError
-from tlx.network.backbone import Preprocessing, create
+from tlx.network.backbone import create
 from tlx.network.custom import named_by_user
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.network import Network, cut_trunk
+from tlx.preprocessing import Preprocessing
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 3  # 1: without head.pool; 2: without temperature

@@ -21,7 +21,7 @@ from tlx.config.groups import (
 from tlx.errors import InputError
 from tlx.network.again import again
 from tlx.network.anatomy import HEAD, TRUNK, Anatomy
-from tlx.network.backbone import Backbone, Preprocessing, create, fitting
+from tlx.network.backbone import Backbone, create, fitting
 from tlx.network.cut import Cut, Trunk
 from tlx.network.depths import Depths
 from tlx.network.drop_path import must_drop
@@ -34,6 +34,7 @@ from tlx.network.points import description_of
 from tlx.network.pool import cut_for
 from tlx.network.reach import cut_all, within_reach
 from tlx.network.trace import ImageSizeError, forget, probe
+from tlx.preprocessing import Preprocessing
 
 KEPT_AGAIN = 5 * 10**7  # parameters, 200 MB: of larger networks no copy is kept for the next job
 

@@ -9,6 +9,7 @@ import torch
 
 from tlx.network.inference import by_parts
 from tlx.network.model_folder import Model
+from tlx.preprocessing import Normalise
 
 
 class Likely(NamedTuple):
@@ -32,17 +33,12 @@ class Probabilities(pl.LightningModule):
         embeds: Whether to return pooled features as well, the mean over the views.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def __init__(self, model: Model, top: int, mirrored: bool = False, embeds: bool = False) -> None:
         super().__init__()
         self.network = model.network
         self.temperature = model.temperature
         self.top, self.mirrored, self.embeds = top, mirrored, embeds
-        seen = model.preprocessing
-        self.register_buffer("mean", torch.tensor(seen.mean).view(-1, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(seen.std).view(-1, 1, 1) * 255)
+        self.normalise = Normalise(model.preprocessing)
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images than processes
 
     def predict_step(self, batch: Any, batch_idx: int) -> Likely:
@@ -52,7 +48,7 @@ class Probabilities(pl.LightningModule):
         if not count:
             nothing = torch.empty(0, self.top)
             return Likely(nothing.long(), nothing, torch.empty(0, 0))
-        images = (pixels.flatten(0, 1).permute(0, 3, 1, 2) - self.mean) / self.std
+        images = self.normalise(pixels.flatten(0, 1).permute(0, 3, 1, 2))
         outputs = [self._outputs(images)]
         if self.mirrored:
             outputs.append(self._outputs(images.flip(3)))

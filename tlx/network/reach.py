@@ -11,7 +11,7 @@ from torch import nn
 
 from tlx.config.groups import AllCut, CustomBackbone, LayerCut, PretrainedInit, ScratchInit, StageCut, TimmBackbone
 from tlx.errors import InputError, nearest
-from tlx.network.backbone import Backbone, Preprocessing, create
+from tlx.network.backbone import Backbone, create
 from tlx.network.cost import by_point
 from tlx.network.cut import cut_at, layers
 from tlx.network.depth import stage_depths
@@ -19,6 +19,7 @@ from tlx.network.depths import Depths, read_at
 from tlx.network.init import lacking, load_pretrained
 from tlx.network.points import Point, stages
 from tlx.network.trace import Reader, probe
+from tlx.preprocessing import Preprocessing
 
 
 def open_depths(

@@ -15,9 +15,10 @@ from torch import nn
 
 from tlx.config.groups import CustomBackbone, TimmBackbone
 from tlx.errors import InputError
-from tlx.network.backbone import Preprocessing, arguments
+from tlx.network.backbone import arguments
 from tlx.network.network import Network
 from tlx.network.trace import probe
+from tlx.preprocessing import Preprocessing
 
 CLOSE = 1e-4  # of the largest logit: sums in another order
 
@@ -102,7 +103,7 @@ def _arguments(backbone: TimmBackbone, image_size: int) -> dict[str, Any]:
 def _share(seen: Preprocessing) -> float:
     """Return the share that timm's rule turns into the same side before the crop: it rounds down, tlx to the nearest.
 
-    See ``Prepare``.
+    See ``Preprocessing``.
     """
     side = round(seen.image_size / seen.crop)
     share = seen.crop if floor(seen.image_size / seen.crop) == side else seen.image_size / side

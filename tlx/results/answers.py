@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
@@ -41,6 +41,16 @@ class Answer:
         """What is wrong with images, by index: they could not be read, or the network's outputs are of no use."""
         finite = np.isfinite(self.probabilities).all(1)
         return {**self.faults, **dict.fromkeys(self.index[~finite].tolist(), "the network's outputs are not finite")}
+
+    def rows(self) -> Iterator[tuple[int, str, list[int], list[float]]]:
+        """Yield of every image its index, what is wrong with it, or "", its likeliest classes and probabilities."""
+        wrong, at = self.wrong, {index: place for place, index in enumerate(self.index.tolist())}
+        classes, shares = self.classes.tolist(), self.probabilities.tolist()
+        for index in range(self.first, self.last):
+            if index in wrong:
+                yield index, wrong[index], [], []
+            else:
+                yield index, "", classes[at[index]], shares[at[index]]
 
 
 class Answers:
@@ -81,23 +91,20 @@ class Answers:
 
     def add(self, answer: Answer) -> None:
         """Write the rows of a stretch that follows the last one."""
-        faults = answer.wrong
-        at = {index: place for place, index in enumerate(answer.index.tolist())}
-        classes = answer.classes.tolist()
-        shares = [[f"{share:.6f}" for share in row] for row in answer.probabilities.tolist()]
         cells, keys, empty = self._cells, self._keys, [""] * (2 * self.top - 2)
         rows: list[list[str]] = []
         lines: list[str] = []
-        for index in range(answer.first, answer.last):
+        for index, told, best, shares in answer.rows():
             name = self.name(index)
-            if (told := faults.get(index)) is not None:
+            if told:
+                self.faults += 1
                 rows.append([cell(shown(name)), "", "", cell(shown(told)), *empty])
                 lines.append(
                     f'{{"image": {quoted(name)}, "predicted": null, "probability": null, "probabilities": {{}}, '
                     f'"error": {quoted(told)}}}\n'
                 )
                 continue
-            best, given = classes[at[index]], shares[at[index]]
+            given = [f"{share:.6f}" for share in shares]
             row = [cell(shown(name)), cells[best[0]], given[0], ""]
             for number, share in zip(best[1:], given[1:], strict=True):
                 row += (cells[number], share)
@@ -114,7 +121,6 @@ class Answers:
         self._files[TABLE].add(_csv(rows))
         self._files[LINES].add("".join(lines).encode("ascii"))
         self.done += answer.last - answer.first
-        self.faults += len(faults)
 
     def close(self) -> None:
         """Leave what is written as it is; the array's header then tells how many rows there are."""

@@ -62,6 +62,15 @@ class RunFolder:
             raise InputError(f"run={folder.path} holds no run", "give a folder that `train` made, with its config.json")
         return folder
 
+    def must_be_finished(self) -> None:
+        """Make sure that the run has trained to its end.
+
+        Raises:
+            InputError: It has not.
+        """
+        if not self.model.is_dir() or not self.result.is_file():
+            raise InputError(f"{self.path} is not finished", f"go on: {self.resume_command}")
+
     def read_config(self) -> dict[str, Any]:
         """Read the run's plain config."""
         config = read_json(self.config)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 from tlx.data.source import Images
 from tlx.data.transforms import Prepare
 from tlx.network.backbone import create
 from tlx.network.network import Network, Surgery
 from tlx.results.console import console, say
+from tlx.results.page.excused import excused
 from tlx.results.page.report import write_report
 from tlx.results.predictions import Predicted
 from tlx.results.run_folder import RunFolder, shown
@@ -19,8 +18,6 @@ from tlx.storage import write_json
 from tlx.training.mistakes import keep_mistakes
 from tlx.training.outline import outline
 from tlx.training.work import Work
-
-log = logging.getLogger("tlx")
 
 
 def make_page(work: Work, network: Network, final: Network, surgery: Surgery, said: Predicted) -> None:
@@ -34,7 +31,7 @@ def make_page(work: Work, network: Network, final: Network, surgery: Surgery, sa
         whole = create(config.backbone, config.data.image_size).model
         write_json(work.folder.surgery, outline(config, network, whole, surgery, preprocessing.image_size))
 
-    make_page_of(work.folder, final, work.source.test, Prepare(**asdict(preprocessing)), said, before)
+    make_page_of(work.folder, final, work.source.test, Prepare(preprocessing), said, before)
 
 
 def make_page_of(
@@ -50,13 +47,8 @@ def make_page_of(
     A page that cannot be made costs a line, not the run: its result stands.
     """
     started = time.monotonic()
-    try:
+    with excused("report", f"python -m tlx report runs=[{shown(folder.path)}] tries again"):
         before()
         keep_mistakes(folder.mistakes, network, images, prepare, said)
         write_report(folder)
-    except Exception as error:
-        log.exception("no report")
-        again = f"python -m tlx report runs=[{shown(folder.path)}] tries again"
-        say(console(), "report", f"could not be made: {type(error).__name__}: {error}; {again}", "yellow")
-        return
-    say(console(), "report", f"{shown(folder.report)} ({time.monotonic() - started:.1f} s)")
+        say(console(), "report", f"{shown(folder.report)} ({time.monotonic() - started:.1f} s)")

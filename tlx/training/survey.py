@@ -22,7 +22,6 @@ from tlx.errors import InputError
 from tlx.features.profile import Place, Profile, cut_of, index_of, places, probe_depths
 from tlx.learner.plan import plan
 from tlx.learner.trial import Pace
-from tlx.network.backbone import Preprocessing
 from tlx.network.cost import by_point, multiply_adds
 from tlx.network.cut import Point
 from tlx.network.depths import Depths
@@ -30,6 +29,7 @@ from tlx.network.network import Network
 from tlx.network.reach import open_depths, reached
 from tlx.network.trace import evaluating
 from tlx.one_thread import one_thread
+from tlx.preprocessing import Preprocessing
 from tlx.results import profile as shown
 from tlx.results.clock import Clock
 from tlx.results.console import console, say

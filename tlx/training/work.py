@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -33,9 +33,9 @@ from tlx.learner.plan import Phase
 from tlx.learner.trainer import make_trainer
 from tlx.network import network as networks
 from tlx.network.activations import checkpoint
-from tlx.network.backbone import Preprocessing
 from tlx.network.freeze import TwoPhases, undecided
 from tlx.network.network import Network, Surgery
+from tlx.preprocessing import Preprocessing
 from tlx.results.clock import Clock
 from tlx.results.decisions import Decisions
 from tlx.results.run_folder import RunFolder
@@ -85,7 +85,7 @@ def image_module(
         raise InputError(f"{len(source.train.labels)} training images are too few", "give two a process")
     return ImageModule(
         source,
-        Prepare(**asdict(preprocessing)),
+        Prepare(preprocessing),
         config.augment,
         data.batch_size,
         data.workers,

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from tlx.data.source import Source, fingerprint
 from tlx.data.transforms import Prepare
 from tlx.errors import InputError
 from tlx.learner.metrics import measure, tempered
-from tlx.learner.trainer import make_trainer
 from tlx.network.inference import Classifier, predict
 from tlx.results import data_table, predictions
 from tlx.results.console import console, counted, metrics_table, say
@@ -33,7 +32,7 @@ from tlx.results.result import data_name
 from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import cannot_write, read_json, write_json
 from tlx.training.page import make_page_of
-from tlx.verbs.finished import Finished, lay_out_again, open_finished
+from tlx.verbs.finished import Finished, open_finished, trainer_for
 
 WORST = 10  # groups that the terminal shows
 
@@ -46,25 +45,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     started = time.monotonic()
     run = open_finished(config.run, config.backbone)
-    folder, settings, (network, preprocessing, classes, _) = run
+    folder, settings, (network, preprocessing, classes, temperature) = run
     data = config.data or settings.data
-    if (asked := data.image_size) is not None and asked != preprocessing.image_size:
-        what = (
-            f"data.image_size={asked} cannot be had: this run's network takes images of {preprocessing.image_size} px"
-        )
-        raise InputError(what, "leave it out; images of any size are resized to that")
-    with bar(console(), "scan") as progress:
-        if isinstance(config.data, OwnData):
-            source = open_split(config.data, config.split, progress)
-        else:
-            source = open_source(data, settings.seed, progress=progress)
-    if unknown := sorted(set(source.classes) - set(classes)):
-        what = f"the run does not know the classes {', '.join(unknown)}"
-        raise InputError(what, f"its classes: {', '.join(classes)}")
-    trainer = make_trainer(replace(config.trainer, precision=lay_out_again(config.trainer, run).precision))
+    source = _opened(config, run)
+    trainer = trainer_for(config.trainer, run)
     images = ImageModule(
         source,
-        Prepare(**asdict(preprocessing)),
+        Prepare(preprocessing),
         NoAugment(),
         data.batch_size,
         data.workers,
@@ -78,26 +65,46 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     labels = torch.tensor([classes.index(source.classes[k]) for k in split.labels])
     metrics = {config.split: measure(logits, labels, classes)}
     if trainer.is_global_zero:
-        said = predicted(split, labels, logits, run.model.temperature)
+        said = predicted(split, labels, logits, temperature)
         sliced = slices(source.groups, said.right)
         _show(folder, metrics, len(labels), source.facts, sliced)
         output = _folder(config, data, folder)
-        scaled = tempered(logits, labels, run.model.temperature)
-        kept = {
+        name = data_name(replace(settings, data=data))
+        measured = {
             "metrics": {"test": metrics[config.split]},
-            "temperature": {"value": run.model.temperature, "test": scaled},
+            "temperature": {"value": temperature, "test": tempered(logits, labels, temperature)},
             "images": {"train": 0, "val": 0, "test": len(labels)},
-            "data": data_name(replace(settings, data=data)),
-            "measured": f"images of {data_name(replace(settings, data=data))}, {config.split}",
-            "fingerprints": {"test": fingerprint(split)},
+            "data": name,
+            "measured": f"images of {name}, {config.split}",
             "slices": sliced,
             "seconds": {"total": time.monotonic() - started},
         }
-        _keep(run, output, kept, said, source)
+        _keep(run, output, measured, said, source, fingerprint(split))
         if config.report:
             make_page_of(output, network, split, images.prepare, said)
         say(console(), "folder", shown(output.path))
     return metrics
+
+
+def _opened(config: EvaluateConfig, run: Finished) -> Source:
+    """Open the images to measure on: those that are asked for, which need no splits, else the run's own.
+
+    Raises:
+        InputError: Images of another size or of other classes than the network's.
+    """
+    data, size = config.data or run.settings.data, run.model.preprocessing.image_size
+    if (asked := data.image_size) is not None and asked != size:
+        what = f"data.image_size={asked} cannot be had: this run's network takes images of {size} px"
+        raise InputError(what, "leave it out; images of any size are resized to that")
+    with bar(console(), "scan") as progress:
+        if isinstance(config.data, OwnData):
+            source = open_split(config.data, config.split, progress)
+        else:
+            source = open_source(data, run.settings.seed, progress=progress)
+    if unknown := sorted(set(source.classes) - set(run.model.classes)):
+        what = f"the run does not know the classes {', '.join(unknown)}"
+        raise InputError(what, f"its classes: {', '.join(run.model.classes)}")
+    return source
 
 
 def _folder(config: EvaluateConfig, data: Any, run: RunFolder) -> RunFolder:
@@ -116,12 +123,17 @@ def _place(data: Any) -> str:
     return next((str(v) for name in ("root", "file", "name") if (v := getattr(data, name, None))), data.kind)
 
 
-def _keep(run: Finished, output: RunFolder, measured: dict[str, Any], said: Predicted, source: Source) -> None:
-    """Write what was measured: a result like the run's own, with these images in the place of its test images."""
+def _keep(
+    run: Finished, output: RunFolder, measured: dict[str, Any], said: Predicted, source: Source, images: str
+) -> None:
+    """Write what was measured: a result like the run's own, with these images in the place of its test images.
+
+    ``images`` is their fingerprint.
+    """
     own = read_json(run.folder.result)
     command = shlex.join(["python", "-m", "tlx", *sys.argv[1:]])
-    result = {**own, **measured, "run_dir": str(output.path), "command": command}
-    result["fingerprints"] = {**own["fingerprints"], **measured["fingerprints"]}
+    fingerprints = {**own["fingerprints"], "test": images}
+    result = {**own, **measured, "fingerprints": fingerprints, "run_dir": str(output.path), "command": command}
     write_json(output.result, result)
     write_json(output.data, source.facts)
     predictions.write(output.predictions, {"test": said}, run.model.classes)

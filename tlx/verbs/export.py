@@ -27,8 +27,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         MachineError: No network, though it is to be pushed.
     """
     folder = RunFolder.open(config.run)
-    if not folder.model.is_dir() or not folder.result.is_file():
-        raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
+    folder.must_be_finished()
     output = Path(config.output).expanduser().absolute() if config.output else folder.path / "export" / config.format
     _must_be_free(output)
     must_be_there(config.format)
@@ -44,7 +43,6 @@ def _written(config: ExportConfig, folder: RunFolder, output: Path) -> dict[str,
     """Write the export as a whole: only one that passes its check gets its place."""
     import numpy as np
 
-    from tlx.data.transforms import Prepare
     from tlx.export.card import card
     from tlx.export.formats import FORMATS
     from tlx.export.parity import compared
@@ -60,7 +58,7 @@ def _written(config: ExportConfig, folder: RunFolder, output: Path) -> dict[str,
     model = model_folder.load(folder.model, settings.backbone)
     subject, format = Subject(model, folder.model, settings.backbone), FORMATS[config.format]
     with bar(out, "scan") as progress:
-        seen = pictures(settings, Prepare(**model.preprocessing.__dict__).least, progress)
+        seen = pictures(settings, model.preprocessing.least, progress)
     if seen.remark:
         say(out, "data", seen.remark)
     say(out, "model", f"{shown(folder.model)}: {settings.backbone.name}, {len(model.classes)} classes")

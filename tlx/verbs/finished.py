@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
+
+import pytorch_lightning as pl
 
 from tlx.config.groups import Trainer
 from tlx.config.roots import OwnBackbone, TrainConfig
-from tlx.errors import InputError
 from tlx.learner.plan import plan
+from tlx.learner.trainer import make_trainer
 from tlx.learner.trial import Pace
 from tlx.network import model_folder
 from tlx.network.memory_format import lay_out
@@ -32,13 +35,17 @@ def open_finished(run: str, own: OwnBackbone) -> Finished:
         InputError: No run, one that is not finished, a damaged one.
     """
     folder = RunFolder.open(run)
-    if not folder.model.is_dir():
-        raise InputError(f"{folder.path} has no model/ yet", f"finish the run: {folder.resume_command}")
+    folder.must_be_finished()
     settings = saved_config(folder.read_config(), own)
     return Finished(folder, settings, model_folder.load(folder.model, settings.backbone))
 
 
-def lay_out_again(asked: Trainer, run: Finished) -> Pace:
+def trainer_for(asked: Trainer, run: Finished) -> pl.Trainer:
+    """Make the trainer that runs a finished run's network at its pace."""
+    return make_trainer(replace(asked, precision=_lay_out_again(asked, run).precision))
+
+
+def _lay_out_again(asked: Trainer, run: Finished) -> Pace:
     """Return the pace to run at: what is asked for, else that of the run's last training or of its features.
 
     The network's weights are laid out for it. A run from before paces were settled has what its config says, which may

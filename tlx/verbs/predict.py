@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from tlx.config.groups import Trainer
 from tlx.config.roots import PredictConfig
 from tlx.data.attempts import Readable, attempts
 from tlx.data.decode import pixels
@@ -24,7 +23,7 @@ from tlx.data.tta import Crops
 from tlx.errors import InputError
 from tlx.interruption import Interruption
 from tlx.learner.answering import Answering
-from tlx.learner.trainer import make_trainer, meet
+from tlx.learner.trainer import meet
 from tlx.network.model_folder import Model
 from tlx.network.probabilities import Probabilities
 from tlx.results.answers import PARTIAL, TABLE, Answer, Answers
@@ -32,7 +31,7 @@ from tlx.results.console import console, counted, say
 from tlx.results.progress import bar_or_lines
 from tlx.results.run_folder import shown
 from tlx.storage import cannot_write, write_json
-from tlx.verbs.finished import Finished, lay_out_again, open_finished
+from tlx.verbs.finished import Finished, open_finished, trainer_for
 
 
 def predict(config: PredictConfig) -> dict[str, Any]:
@@ -110,11 +109,6 @@ class Asked:
     workers: int | None = None
 
 
-def trainer_for(asked: Trainer, run: Finished) -> pl.Trainer:
-    """Make the trainer that runs a finished run's network at its pace."""
-    return make_trainer(replace(asked, precision=lay_out_again(asked, run).precision))
-
-
 def answer_all(
     model: Model,
     images: Readable,
@@ -127,7 +121,7 @@ def answer_all(
     """Hand the network's answers for the images at ``places`` to ``take``, in their order, batch by batch."""
     if not places and trainer.world_size == 1:  # of several processes, the others wait for this one
         return
-    crops = Crops(Prepare(**asdict(model.preprocessing)), how.tta)
+    crops = Crops(Prepare(model.preprocessing), how.tta)
     workers = how.workers
     if workers is None:  # a processor that computes has no core left for others; a device waits for many
         workers = 0 if trainer.strategy.root_device.type == "cpu" else CORES

@@ -24,8 +24,8 @@ def report(config: ReportConfig) -> None:
     paths = [path for given in config.runs for path in _runs_of(Path(given).expanduser().absolute())]
     paths = list(dict.fromkeys(paths))
     done = [path for path in paths if RunFolder(path).result.is_file()]
-    if len(paths) == 1 and not done:
-        raise InputError(f"{shown(paths[0])} is not finished", f"go on: {RunFolder(paths[0]).resume_command}")
+    if len(paths) == 1:
+        RunFolder(paths[0]).must_be_finished()
     for path in done:
         say(out, "report", shown(write_report(RunFolder(path))))
     if len(paths) == 1:

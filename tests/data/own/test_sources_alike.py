@@ -26,8 +26,9 @@ from tlx.data.transforms import Prepare
 from tlx.learner.trainer import make_trainer
 from tlx.network import model_folder
 from tlx.network.inference import Classifier, predict
+from tlx.preprocessing import Preprocessing
 
-PREPARE = Prepare(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0)
+PREPARE = Prepare(Preprocessing(16, (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0))
 QUICK = ("case=small_similar", "trainer=cpu", "data.workers=0")
 
 
@@ -139,7 +140,7 @@ def predictions(model: Path, config: Any) -> tuple[dict[str, torch.Tensor], dict
     network, preprocessing, classes, _ = model_folder.load(model, g.TimmBackbone(name="embedded"))
     source = open_source(config, 0)
     assert source.classes == tuple(classes)
-    module = ImageModule(source, Prepare(**vars(preprocessing)), g.NoAugment(), 8, 0, "none", 0)
+    module = ImageModule(source, Prepare(preprocessing), g.NoAugment(), 8, 0, "none", 0)
     trainer = make_trainer(g.Trainer(accelerator="cpu"))
     logits, truth = {}, {}
     for split in SPLITS:

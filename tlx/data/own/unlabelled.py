@@ -21,13 +21,8 @@ from tlx.data.source import naming
 from tlx.errors import InputError
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
-READ = ENDINGS | {
-    ".avif",
-    ".dib",
-    ".gif",
-    ".jfif",
-    ".jp2",
-}  # nobody trained on these; whoever points at them means them
+# Nobody trained on the others; whoever points at them means them.
+READ = ENDINGS | {".avif", ".dib", ".gif", ".jfif", ".jp2"}
 GIVE = "give an image, a folder, a pattern in quotes such as 'photos/*.jpg', or a table (CSV, Parquet)"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import statistics
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from tlx.results import predictions
 from tlx.results.comparison import swept
 from tlx.results.console import console, say
 from tlx.results.page import plots
+from tlx.results.page.excused import excused
 from tlx.results.page.figure import as_png, as_svg
 from tlx.results.page.report import CASES, embedded, history_of
 from tlx.results.page.template import render
@@ -28,8 +28,6 @@ from tlx.results.paired import Pair, paired
 from tlx.results.predictions import Predicted
 from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import read_json, write_text
-
-log = logging.getLogger("tlx")
 
 ALL_PAIRS = 8  # runs up to which every pair is tested; of more, the best against each other
 SHOWN = 24  # images on which runs disagree
@@ -60,11 +58,8 @@ class Run:
 
 def make_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -> None:
     """Write the page and say where it is; one that cannot be made costs a line, not the sweep."""
-    try:
+    with excused("page"):
         say(console(), "page", shown(write_comparison(folder, rows, paths)))
-    except Exception as error:
-        log.exception("no comparison page")
-        say(console(), "page", f"could not be made: {type(error).__name__}: {error}", "yellow")
 
 
 def write_comparison(folder: Path, rows: Sequence[Row], paths: Sequence[Path]) -> Path:
