@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, and a line an epoch that also stays in a file."""
+"""Progress of a training or a pass: a bar on a terminal, and a line an epoch that also stays in a file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tlx.learner.checkpoints import Checkpoints
+from tlx.results.progress import Progress
 
 
 class ProgressBar(pl.Callback):
@@ -19,6 +19,7 @@ class ProgressBar(pl.Callback):
         self.checkpoints = checkpoints
         self._phase = f"{phase} " if phase else ""
         self.bar: Progress | None = None
+        self.total = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar over all steps."""
@@ -66,18 +67,14 @@ class ProgressBar(pl.Callback):
         self._close()
 
     def _open(self, trainer: pl.Trainer, total: int) -> None:
-        if not (trainer.is_global_zero and self.console.is_terminal):
-            return
-        columns = (TextColumn("  {task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
-        self.bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, transient=True)
-        self.bar.add_task("", total=total)
-        self.bar.start()
+        self.total = total
+        self.bar = Progress(self.console, "", trainer.is_global_zero)
 
     def _move(self, done: int, what: str) -> None:
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], completed=done, description=what)
+            self.bar(done, self.total, what)
 
     def _close(self) -> None:
         if self.bar is not None:
-            self.bar.stop()
+            self.bar.close()
             self.bar = None

@@ -28,7 +28,7 @@ from tlx.network.model_folder import Model
 from tlx.network.probabilities import Probabilities
 from tlx.results.answers import PARTIAL, TABLE, Answer, Answers
 from tlx.results.console import console, counted, say
-from tlx.results.progress import bar_or_lines
+from tlx.results.progress import bar
 from tlx.results.run_folder import shown
 from tlx.storage import cannot_write, write_json
 from tlx.verbs.finished import Finished, open_finished, trainer_for
@@ -61,7 +61,7 @@ def predict(config: PredictConfig) -> dict[str, Any]:
     answers = Answers(folder, images.name, classes, count, how.top, width, place)
     interruption = Interruption("", lambda: f"{counted(answers.done, 'row')} stand in {shown(folder / TABLE)}{PARTIAL}")
     mine = range(count * place[0] // place[1], count * (place[0] + 1) // place[1])
-    with interruption.watch(), interruption.defer(), bar_or_lines(out, "predict", first) as progress:
+    with interruption.watch(), interruption.defer(), bar(out, "predict", first) as progress:
 
         def take(answer: Answer) -> None:
             answers.add(answer)
