@@ -83,3 +83,28 @@ def photos(tmp_path: Path) -> Path:
 def runs_of(folder: Path) -> list[Path]:
     """List the run folders below a working folder, oldest first."""
     return sorted(path.parent for path in (folder / "outputs").rglob("config.json"))
+
+
+Scorecard = Callable[[str, dict[str, int]], None]
+
+
+@pytest.fixture
+def scorecard(record_property: Callable[[str, object], None]) -> Scorecard:
+    """Tell what was counted for a line of the scorecard: ``scorecard("R2", {"kills": 100, "unloadable": 0})``."""
+    return lambda line, counts: record_property("scorecard", (line, counts))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the scorecard: of every line the counts of all its tests together."""
+    lines: dict[str, dict[str, int]] = {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for line, counts in (value for name, value in report.user_properties if name == "scorecard"):
+                sums = lines.setdefault(line, {})
+                for what, count in counts.items():
+                    sums[what] = sums.get(what, 0) + count
+    if lines:
+        terminalreporter.section("scorecard")
+        for line in sorted(lines, key=lambda line: int(line[1:])):
+            told = ", ".join(f"{count:,} {what}" for what, count in lines[line].items())
+            terminalreporter.write_line(f"{line} {told}")

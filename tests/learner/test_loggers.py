@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,27 @@ def test_the_table_of_epochs_needs_no_package(tmp_path: Path) -> None:
     before = set(sys.modules)
     assert open_logger(CsvLogger(), tmp_path, {"a": {"b": 1}}) is None
     assert not {"mlflow", "wandb", "tensorboard"} & (set(sys.modules) - before)
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_writes(tmp_path: Path, photos: Path) -> None:
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "callbacks.progress=false")
+    command = [
+        sys.executable,
+        "-m",
+        "tlx",
+        *words(photos, *two, "logger=tensorboard", f"hydra.run.dir={tmp_path / 'run'}"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    files = list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert len(files) == 1, files
+    events = EventAccumulator(str(files[0]))
+    events.Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == sorted(
+        {e.step for e in events.Scalars("train/loss")}
+    )
+    assert len(events.Scalars("train/loss")) == 2
+    assert {"surgery", "confusion"} <= set(events.Tags()["images"])
