@@ -52,10 +52,17 @@ def run(words: list[str]) -> int:
     words = _completing(words) if completing else words
     verb, rest = split_verb(words)
     _check_flags(rest)
-    return _compose_and_run(verb, rest if completing else prepare(verb, rest), words)
+    if completing:
+        return _compose_and_run(verb, rest, words)
+    if verb == "resume":
+        from tlx.door.sweep import again
+
+        if sweep := again(rest):
+            return _compose_and_run("train", prepare("train", sweep), words, resuming=True)
+    return _compose_and_run(verb, prepare(verb, rest), words)
 
 
-def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int:
+def _compose_and_run(verb: str, overrides: list[str], command: list[str], resuming: bool = False) -> int:
     from tlx.door.sweep import finish, worst
 
     codes: list[int] = []
@@ -63,7 +70,7 @@ def _compose_and_run(verb: str, overrides: list[str], command: list[str]) -> int
     def job(config: DictConfig) -> int:
         from tlx.door.job import run as run_job  # not for --help
 
-        codes.append(run_job(verb, config, command))
+        codes.append(run_job(verb, config, command, resuming))
         return codes[-1]
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -10,8 +11,8 @@ EXIT_BUG = 1
 EXIT_INPUT = 2
 EXIT_MACHINE = 3
 EXIT_NUMERICAL = 4
-EXIT_SIGINT = 130
-EXIT_SIGTERM = 143
+EXIT_SIGNAL = 128  # and the signal's number
+EXIT_SIGINT = EXIT_SIGNAL + signal.SIGINT
 
 
 class TlxError(Exception):
@@ -59,7 +60,7 @@ class Interrupted(TlxError):  # noqa: N818
     def __init__(self, signal_name: str, resume_command: str, saved: str = "the state is saved") -> None:
         mend = f"go on with: {resume_command}" if resume_command else ""
         super().__init__(f"interrupted by {signal_name}, {saved}", mend)
-        self.exit_code = EXIT_SIGINT if signal_name == "SIGINT" else EXIT_SIGTERM
+        self.exit_code = EXIT_SIGNAL + getattr(signal, signal_name, signal.SIGTERM)
 
 
 def nearest(word: str, known: Iterable[str], before: str = "") -> str:

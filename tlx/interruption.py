@@ -10,11 +10,12 @@ from types import FrameType
 
 from tlx.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The last is the one by which Slurm and other schedulers announce the end, if they are asked to; not on Windows.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 
 
 class Interruption:
-    """Remembers the first SIGINT or SIGTERM; a second one ends the process at once.
+    """Remembers the first SIGINT, SIGTERM or SIGUSR1; a second one ends the process at once.
 
     While ``deferred``, the training loop asks :attr:`signal_name` between batches; otherwise the signal raises
     :class:`~tlx.errors.Interrupted` where it finds the program.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
 import re
 import secrets
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -18,23 +20,29 @@ from tlx.errors import InputError, MachineError
 if TYPE_CHECKING:
     import torch
 
+CHECKSUM = "sha256"  # of the tensors, among the metadata of a safetensors file
+TEMPORARY, REPLACED = ".tmp", ".old"  # at the end of the names of what is being written, and of what it replaces
 
-def write(path: Path, fill: Callable[[IO[bytes]], None]) -> None:
+
+def write(path: Path, fill: Callable[[IO[bytes]], None], before: Path | None = None) -> None:
     """Write a file atomically: a temporary file beside the target, fsync, ``os.replace``.
 
     The temporary file stands in the target's own folder, because a rename is atomic only within a filesystem
-    (``TMPDIR`` often lies on another). A failure leaves the old file as it was and no temporary file behind.
+    (``TMPDIR`` often lies on another). A failure leaves the old file as it was and no temporary file behind. With
+    ``before``, the old file takes that name, when the new one is whole.
 
     Raises:
         MachineError: The disk is full, the folder is read-only or missing.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
     try:
         try:
             with temporary.open("wb") as file:
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
+            if before is not None and path.exists():
+                path.replace(before)
             temporary.replace(path)
             _sync_folder(path.parent)
         except BaseException:
@@ -53,7 +61,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         MachineError: The disk is full, the folder above is read-only.
     """
     mark = secrets.token_hex(4)
-    temporary, old = (path.with_name(f".{path.name}.{mark}.{end}") for end in ("tmp", "old"))
+    temporary, old = (path.with_name(f".{path.name}.{mark}{end}") for end in (TEMPORARY, REPLACED))
     try:
         try:
             temporary.mkdir(parents=True)
@@ -74,6 +82,13 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder and below it; nobody else may be writing there."""
+    for pattern in (f".*.????????{TEMPORARY}", f".*.????????{REPLACED}"):
+        for left in folder.rglob(pattern):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -115,14 +130,26 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
     places = {tensor.untyped_storage().data_ptr() for tensor in plain.values()}
     if len(places) < len(plain):  # the format knows no sharing
         plain = {name: tensor.clone() for name, tensor in plain.items()}
-    write_bytes(path, save(plain, dict(metadata or {})))
+    write_bytes(path, save(plain, {**(metadata or {}), CHECKSUM: checksum(plain)}))
 
 
-def write_checkpoint(path: Path, state: Any) -> None:
-    """Write a torch checkpoint atomically."""
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Hash names, types, shapes and bytes of tensors (sha256, hex)."""
     import torch
 
-    write(path, lambda file: torch.save(state, file))
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {plain.dtype} {tuple(plain.shape)};".encode())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
+    return digest.hexdigest()
+
+
+def write_checkpoint(path: Path, state: Any, before: Path | None = None) -> None:
+    """Write a torch checkpoint atomically; what stood there becomes ``before``."""
+    import torch
+
+    write(path, lambda file: torch.save(state, file), before)
 
 
 def read_text(path: Path) -> str:
@@ -164,6 +191,7 @@ def read_checkpoint(path: Path, mapped: bool = False) -> Any:
     import torch
 
     _must_exist(path)
+    _must_be_whole(path)
     try:
         # Stated: the environment cannot turn weights_only off.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
@@ -184,14 +212,19 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """
     if path.suffix != ".safetensors":
         return _tensors_of(read_checkpoint(path), path)
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     _must_exist(path)
     try:
-        return dict(load_file(path))
+        tensors = dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            known = (file.metadata() or {}).get(CHECKSUM)
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is truncated or no safetensors file ({error})", "copy or download it again") from None
+    if known is not None and known != checksum(tensors):
+        raise InputError(f"{path} is damaged: its checksum is another", "copy it again, or train again")
+    return tensors
 
 
 def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
@@ -205,6 +238,23 @@ def _tensors_of(content: Any, path: Path) -> dict[str, torch.Tensor]:
         if tensors:
             return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     raise InputError(f"{path} holds no named tensors", "give a saved state_dict: {name: tensor}")
+
+
+def _must_be_whole(path: Path) -> None:
+    """Compare a torch file with the checksums that stand in it, which torch itself never looks at.
+
+    Raises:
+        InputError: They are others.
+    """
+    if not zipfile.is_zipfile(path):  # an older torch's, or none at all
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError, EOFError, RuntimeError) as error:
+        damaged = str(error)
+    if damaged is not None:
+        raise InputError(f"{path} is damaged ({damaged})", "copy or download it again")
 
 
 def _must_exist(path: Path) -> None:

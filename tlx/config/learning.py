@@ -242,6 +242,7 @@ class Checkpoint:
 
     monitor: str = choice("accuracy", "accuracy", "balanced_accuracy", "macro_f1", "loss")
     every_seconds: float = number(300.0, above=0)
+    every_steps: int | None = number(None, low=1)
 
 
 @dataclass

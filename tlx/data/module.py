@@ -21,6 +21,7 @@ from tlx.data.source import FileImages, Images, Source
 from tlx.data.threads import CORES
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
+from tlx.interruption import SIGNALS
 
 LAST_SAVE_S = 30
 LARGE = 1024  # a batch that is only validated
@@ -228,6 +229,7 @@ def quiet(_: int) -> None:
 
     A worker that is told to end and hears nothing more for as long as a save may take ends by itself.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(LAST_SAVE_S))
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rich.text import Text
 
 from tlx import errors
 from tlx.config.check import check
-from tlx.config.roots import ROOTS
+from tlx.config.roots import ROOTS, OwnBackbone, ResumeConfig
 from tlx.door.complaints import explain
 from tlx.door.processes import children_run, is_child, run_dir
 from tlx.results.console import console, say
@@ -34,21 +34,21 @@ from tlx.storage import read_json
 WRITES = ("train", "pretrain")  # verbs that make a run folder
 
 
-def run(verb: str, config: DictConfig, command: list[str]) -> int:
-    """Run one job and return its exit code; record the reason where it fails.
+def run(verb: str, config: DictConfig, command: list[str], resuming: bool = False) -> int:
+    """Run one job and return its exit code; record the reason where it fails. See :func:`perform`.
 
     Raises:
         KeyboardInterrupt: A signal ended the job, so that a sweep ends as well.
     """
     try:
-        perform(verb, config, command)
+        perform(verb, config, command, resuming)
         return errors.EXIT_DONE
     except BaseException as error:
         code, message = judge(error, verb)
         if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
             traceback.print_exception(error)
             message = f"this is a bug in tlx: {message}; please report it with the lines above"
-        interrupted = code in (errors.EXIT_SIGINT, errors.EXIT_SIGTERM)
+        interrupted = code > errors.EXIT_SIGNAL
         if not is_child():
             say_error(message, wrong=not interrupted)
         if interrupted and HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -56,19 +56,25 @@ def run(verb: str, config: DictConfig, command: list[str]) -> int:
         return code
 
 
-def perform(verb: str, config: DictConfig, command: list[str]) -> Any:
-    """Run one job and return what the verb does; record the reason where it fails, and let the exception go on."""
+def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = False) -> Any:
+    """Run one job and return what the verb does; record the reason where it fails, and let the exception go on.
+
+    ``resuming``: a run that stands in the job's folder already goes on, as far as it is not finished.
+    """
     folder, made = None, False
     try:
         path = run_dir(HydraConfig.get().runtime.output_dir)
         folder = RunFolder(path) if verb in WRITES else None
         plain = plain_config(config, verb)
         checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
-        if folder is not None:
+        if resuming and folder is not None and folder.config.is_file():
+            verb, checked = "resume", _going_on(folder, plain)
+            _begin(folder)
+        elif folder is not None:
             _start_writing(folder, plain, verb)
             made = True
             _begin(folder)
-        with logged(folder.log if folder else None):
+        with logged(folder.log if folder else None), _held(verb, checked, folder):
             try:
                 return _dispatch(verb, checked, folder, shlex.join(["python", "-m", "tlx", *command]))
             except errors.Interrupted as interruption:
@@ -136,6 +142,14 @@ def _checked(verb: str, plain: dict[str, Any]) -> Any:
     return check(resolved, ROOTS[verb])
 
 
+def _going_on(folder: RunFolder, plain: dict[str, Any]) -> ResumeConfig:
+    """Return how the run in a folder goes on; whose code a custom backbone is, this command line says again."""
+    backbone = plain.get("backbone") or {}
+    custom = backbone.get("kind") == "custom"
+    own = OwnBackbone(backbone.get("target"), backbone.get("kwargs")) if custom else OwnBackbone()
+    return ResumeConfig(run=str(folder.path), backbone=own)
+
+
 def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) -> Any:
     started = time.monotonic()
     with _unswept():
@@ -144,12 +158,20 @@ def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) ->
 
     clock = Clock(started, time.monotonic() - started)
     overrides = list(HydraConfig.get().overrides.task)
+    if verb == "resume" and folder is not None:  # a job of a sweep that goes on
+        overrides = [f"run={config.run}"]
     with children_run(verb, overrides, folder.path if folder else Path.cwd()):
         if verb == "resume":
             return module.resume(config, clock, command)
         if folder is not None:
             return getattr(module, verb)(config, folder, clock, command)
         return getattr(module, verb)(config)
+
+
+def _held(verb: str, config: Any, folder: RunFolder | None) -> AbstractContextManager[None]:
+    """Hold the folder that a job writes, but for its other processes: they share it with the first."""
+    own = RunFolder.open(config.run) if verb == "resume" else folder
+    return nullcontext() if own is None or is_child() else own.alone()
 
 
 @contextmanager

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from tlx.errors import EXIT_BUG
+from tlx.door.arguments import OWN
+from tlx.errors import EXIT_BUG, InputError
 from tlx.results.run_folder import RunFolder, overrides_of
+from tlx.storage import read_text
+
+TASK = re.compile(r"\+{0,2}\w[\w.]*=")  # a value of a key; anything else has no business in a sweep's own file
 
 started: list[Path] = []  # the folder of the sweep that this process started, put there by SweepStart
 
@@ -41,6 +47,34 @@ def finish() -> int | None:
 
         make_comparison(folder, rows, jobs)
     return worst([int(row["exit_code"]) for row in rows])
+
+
+def again(words: Sequence[str]) -> list[str] | None:
+    """Return the command line of the sweep whose folder ``run=`` names, for its own folder; None where it names none.
+
+    Jobs that are finished are then left alone, others go on. A sweep's folder may come from anyone: what it says of
+    Hydra, which runs code, is not heard, and of whose code a network is, the command line has to say it again.
+
+    Raises:
+        InputError: The folder is damaged; other words than a sweep's resumption takes.
+    """
+    given = dict(word.partition("=")[::2] for word in words if not word.startswith("-"))
+    folder = Path(given.pop("run", "").strip("'\"")).expanduser().absolute()
+    file = folder / "multirun.yaml"
+    if not file.is_file():
+        return None
+    if unknown := [key for key in given if not key.startswith(OWN)]:
+        raise InputError(f"{unknown[0]} cannot be changed when a sweep goes on", "resume its runs one by one")
+    try:
+        saved = yaml.safe_load(read_text(file))["hydra"]["overrides"]["task"]
+        task = [word for word in saved if isinstance(word, str)]
+    except (yaml.YAMLError, TypeError, KeyError, RecursionError):
+        raise InputError(f"{file} is damaged", "resume its runs one by one") from None
+    if strange := [word for word in task if not TASK.match(word) or word.lstrip("+").startswith(("hydra", *OWN))]:
+        what = f"{file} asks for {strange[0]!r}, which a folder may not"
+        raise InputError(what, "start the sweep again, or resume its runs one by one")
+    started_with = [word for word in words if not word.startswith("run=")]
+    return ["-m", *started_with, *task, f"hydra.sweep.dir={folder}"]
 
 
 def worst(codes: list[int]) -> int:

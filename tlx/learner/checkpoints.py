@@ -13,12 +13,13 @@ from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 
 from tlx.config.groups import Callbacks, EarlyStopping
 from tlx.data.module import ImageModule
+from tlx.errors import InputError
 from tlx.interruption import Interruption
 from tlx.learner.learner import Learner
 from tlx.storage import read_checkpoint, write_checkpoint, write_tensors, write_text
 
 Row = dict[str, Any]  # one epoch: its phase, its number, and numbers by name
-LAST, BEST = "last.ckpt", "best.safetensors"
+LAST, BEFORE, BEST = "last.ckpt", "before.ckpt", "best.safetensors"
 PATIENCE_AFTER_SIGNAL_S = 5.0  # how long a validation may go on before an interrupted run ends without its result
 
 
@@ -34,8 +35,8 @@ class AtomicCheckpointIO(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
-        write_checkpoint(Path(path), checkpoint)
+        """Write a checkpoint; the one before it is kept as well."""
+        write_checkpoint(Path(path), checkpoint, Path(path).with_name(BEFORE))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
         """Read a checkpoint of plain tensors and types to the CPU, whatever Lightning asks for."""
@@ -48,10 +49,11 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class Checkpoints(pl.Callback):
-    """Saves ``last.ckpt`` after every epoch, every so many seconds and on a signal; ``best.safetensors`` when better.
+    """Saves ``last.ckpt`` after every epoch, every so many steps or seconds and on a signal.
 
-    What is best and when to stop early are functions of the history, which is part of the checkpoint. Both begin anew
-    in every phase, in a folder of its own.
+    The state before it stays beside it; ``best.safetensors`` are the weights of the best epoch so far. What is best and
+    when to stop early are functions of the history, which is part of the checkpoint. Both begin anew in every phase, in
+    a folder of its own.
 
     Args:
         folder: The phase's folder in ``checkpoints/``.
@@ -129,8 +131,10 @@ class Checkpoints(pl.Callback):
             return
         interrupted = self._everywhere(trainer, self.interruption.signal_name is not None)
         done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx + 1
-        due = done == self._pause_at(trainer) or time.monotonic() - self.saved_at > self.config.checkpoint.every_seconds
-        if interrupted or self._everywhere(trainer, due):
+        asked = self.config.checkpoint
+        due = done == self._pause_at(trainer) or time.monotonic() - self.saved_at > asked.every_seconds
+        counted = asked.every_steps is not None and done % asked.every_steps == 0
+        if interrupted or counted or self._everywhere(trainer, due):
             self._save(trainer)
         if interrupted:
             raise self.interruption.error()
@@ -195,6 +199,28 @@ def merit(row: Row, monitor: str) -> float:
     """Return the monitored metric of a row, so that more is better."""
     value = float(row[f"val/{monitor}"])
     return -value if monitor == "loss" else value
+
+
+def repair(folder: Path) -> str:
+    """Make the last saved state of a phase one that can be read; say what that took, or nothing.
+
+    Raises:
+        InputError: There are states, and all of them are damaged.
+    """
+    states = [path for path in (folder / LAST, folder / BEFORE) if path.is_file()]
+    damage = ""
+    for state in states:
+        try:
+            read_checkpoint(state, mapped=True)
+        except InputError as error:
+            damage = damage or error.what
+        else:
+            if state.name == BEFORE:  # without damage, its writer was killed between two renames
+                state.replace(folder / LAST)
+            return damage and f"{damage}; going on from the state before it"
+    if states:
+        raise InputError(f"{damage}, and no whole state is left", f"remove {folder} to train this phase anew")
+    return ""
 
 
 def read_history(folder: Path) -> list[Row]:

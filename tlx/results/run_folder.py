@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tlx.errors import InputError
-from tlx.storage import cannot_write, read_json, read_text, write_json
+from tlx.storage import cannot_write, read_json, read_text, sweep_up, write_json
+
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -62,6 +67,25 @@ class RunFolder:
             raise InputError(f"run={folder.path} holds no run", "give a folder that `train` made, with its config.json")
         return folder
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the folder for the block, and sweep up what a killed run has left in it.
+
+        Raises:
+            InputError: Another process works in it.
+        """
+        try:
+            handle = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
+        try:
+            if not _locked(handle):
+                raise InputError(f"another process works in {shown(self.path)}", "wait for its end, or end it")
+            sweep_up(self.path)
+            yield
+        finally:
+            os.close(handle)  # which lets go of it, as the end of the process does
+
     def must_be_finished(self) -> None:
         """Make sure that the run has trained to its end.
 
@@ -86,6 +110,19 @@ class RunFolder:
     def resume_command(self) -> str:
         """The command that goes on with this run."""
         return f"python -m tlx resume run={shlex.quote(shown(self.path))}"
+
+
+def _locked(handle: int) -> bool:
+    """Take a lock; where the system or the filesystem knows none, nothing can be known of others either."""
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
 
 
 def overrides_of(path: Path) -> list[str]:

@@ -11,6 +11,7 @@ from tlx.config.check import check
 from tlx.config.groups import BankFeatures, CustomBackbone
 from tlx.config.roots import OwnBackbone, ResumeConfig, TrainConfig
 from tlx.errors import InputError
+from tlx.learner.checkpoints import repair
 from tlx.learner.plan import plan
 from tlx.network.freeze import TwoPhases
 from tlx.results.clock import Clock
@@ -51,6 +52,9 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
             plain["freeze"]["finetune"]["epochs"] = extended.freeze.finetune.epochs
         settings = extended
         write_json(folder.config, plain)
+    for phase in sorted(folder.checkpoints.glob("*/")):
+        if damage := repair(phase):
+            say(out, "resume", damage, "yellow")
     folder.failure.unlink(missing_ok=True)
     with logged(folder.log):
         return train(settings, folder, clock, command, resuming=True)

@@ -40,6 +40,7 @@ from tlx.training.page import make_page
 from tlx.training.phases import train_phases
 from tlx.training.race import race
 from tlx.training.remarks import manner, remarks, trains
+from tlx.training.space import must_have_room
 from tlx.training.survey import settle_cut, side_profile
 from tlx.training.work import Work, assemble
 
@@ -66,6 +67,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         network, preprocessing, surgery = assemble(config, source)
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming, banks)
         if trainer.is_global_zero:
+            must_have_room(folder, config, network)
             announce(config, source, network, surgery)
         folder.began = True
 
