@@ -76,7 +76,7 @@ def _compose_and_run(verb: str, overrides: list[str], command: list[str], resumi
     try:
         compose(verb, overrides, job)
     except KeyboardInterrupt as interruption:
-        finish()
+        finish(interrupted=True)
         return interruption.args[0] if interruption.args else EXIT_SIGINT
     swept = finish()
     return worst(codes) if swept is None else swept

@@ -29,8 +29,11 @@ class SweepStart(Callback):
         started.append(Path(str(config.hydra.sweep.dir)).absolute())
 
 
-def finish() -> int | None:
-    """Write and print the comparison of the sweep, and return its worst job's exit code; None without a sweep."""
+def finish(interrupted: bool = False) -> int | None:
+    """Write and print the comparison of the sweep, and return its worst job's exit code; None without a sweep.
+
+    Of one that is ``interrupted``, say how it goes on.
+    """
     if not started:
         return None
     folder = started.pop()
@@ -38,7 +41,7 @@ def finish() -> int | None:
     if not jobs or not any((job / "config.json").exists() or (job / "failure.json").exists() for job in jobs):
         return None
     from tlx.results.comparison import collect, show
-    from tlx.results.console import console
+    from tlx.results.console import console, error
 
     rows = collect(folder, [(job, overrides_of(job)) for job in jobs])
     show(console(), folder, rows)
@@ -46,6 +49,8 @@ def finish() -> int | None:
         from tlx.results.page.compare import make_comparison
 
         make_comparison(folder, rows, jobs)
+    if interrupted:
+        error(f"the sweep is interrupted; go on with: {RunFolder(folder).resume_command}", wrong=False)
     return worst([int(row["exit_code"]) for row in rows])
 
 
