@@ -1,8 +1,8 @@
 """Kill copies of a program at random moments and look at what is left: ``python -m tests.reliability.killing``.
 
-Words: WORK FOLDER KILLS SEED, WORK one of train, bank, export. The program imports everything once; every copy of it is
-forked from there, does its work in a folder of its own, and is killed by ``kill -9`` somewhere between its start and the
-time that the whole work takes. Prints JSON: what was counted.
+Words: WORK FOLDER KILLS SEED, WORK one of train, bank, export. The program imports everything once; every copy of it
+is forked from there, does its work in a folder of its own, and is killed by ``kill -9`` somewhere between its start and
+the time that the whole work takes. Prints JSON: what was counted.
 """
 
 from __future__ import annotations
@@ -107,9 +107,8 @@ def after_export(folder: Path, saves: int) -> Counter[str]:
     """Read an export; once there was one, there is one, in its place or, for a moment, beside it."""
     places = [place for place in (folder / "out", *folder.glob(".out.*.old")) if place.is_dir()]
     whole = [place for place in places if all(readable(file) for file in place.glob("*.[js]*"))]
-    return Counter(
-        {"unloadable": ((folder / "out").is_dir() and folder / "out" not in whole) or (saves > 0 and not whole)}
-    )
+    torn = (folder / "out").is_dir() and folder / "out" not in whole
+    return Counter({"unloadable": int(torn or (saves > 0 and not whole))})
 
 
 def readable(file: Path) -> bool:
