@@ -63,10 +63,8 @@ def test_every_failure_is_told_and_a_sweep_goes_on(
     again = tlx("resume", "run=sweep")
     assert again.code == 0, again.err
     rows = comparison(sweep)
-    scorecard(
-        "R12",
-        {"jobs": 6, "failures told": 4, "unfinished after resume": sum(r["status"] != "done" for r in rows.values())},
-    )
+    unfinished = sum(row["status"] != "done" for row in rows.values())
+    scorecard("R12", {"jobs": 6, "failures told": 4, "unfinished after resume": unfinished})
     assert [rows[job]["status"] for job in "012345"] == ["done"] * 6
     assert read_json(sweep / "0_large_similar" / "result.json") == first  # a finished run is left alone
     assert tlx(*SWEEP, "hydra.sweep.dir=whole").code == 0
