@@ -28,7 +28,7 @@ from tlx.door.processes import children_run, is_child, run_dir
 from tlx.results.console import console, say
 from tlx.results.console import error as say_error
 from tlx.results.log import logged
-from tlx.results.run_folder import RunFolder, shown
+from tlx.results.run_folder import LOCK, RunFolder, shown
 from tlx.storage import read_json
 
 WRITES = ("train", "pretrain")  # verbs that make a run folder
@@ -246,8 +246,8 @@ def _holds_something(folder: RunFolder) -> bool:
 
 def _clear(path: Path) -> None:
     """Remove what was made for a job that never began, and nothing else."""
-    for file in ("config.yaml", "hydra.yaml", "overrides.yaml"):
-        (path / ".hydra" / file).unlink(missing_ok=True)
+    for file in (LOCK, ".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"):
+        (path / file).unlink(missing_ok=True)
     phases = sorted((path / "checkpoints").glob("*/"))
     for folder in (path / ".hydra", *phases, path / "checkpoints", path):
         if folder.is_dir() and not any(folder.iterdir()):

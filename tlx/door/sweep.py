@@ -16,6 +16,7 @@ from tlx.errors import EXIT_BUG, InputError
 from tlx.results.run_folder import RunFolder, overrides_of
 from tlx.storage import read_text
 
+CODE = ("hydra", "backbone.target")
 TASK = re.compile(r"\+{0,2}\w[\w.]*=")  # a value of a key; anything else has no business in a sweep's own file
 
 started: list[Path] = []  # the folder of the sweep that this process started, put there by SweepStart
@@ -75,7 +76,9 @@ def again(words: Sequence[str]) -> list[str] | None:
         task = [word for word in saved if isinstance(word, str)]
     except (yaml.YAMLError, TypeError, KeyError, RecursionError):
         raise InputError(f"{file} is damaged", "resume its runs one by one") from None
-    if strange := [word for word in task if not TASK.match(word) or word.lstrip("+").startswith(("hydra", *OWN))]:
+    if "backbone.target" in given:  # what goes into code of the user's own is for the command line as well
+        task = [word for word in task if not word.lstrip("+").startswith("backbone.kwargs")]
+    if strange := [word for word in task if not TASK.match(word) or word.lstrip("+").startswith(CODE)]:
         what = f"{file} asks for {strange[0]!r}, which a folder may not"
         raise InputError(what, "start the sweep again, or resume its runs one by one")
     started_with = [word for word in words if not word.startswith("run=")]
