@@ -21,7 +21,7 @@ def send(number: int) -> None:
     time.sleep(0)  # the handler runs between bytecodes
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
 def test_a_signal_ends_the_block_with_the_command_that_resumes(number: int, code: int) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match=COMMAND) as error, Interruption(COMMAND).watch():

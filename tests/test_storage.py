@@ -256,6 +256,46 @@ def test_the_canary_sings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+@settings(max_examples=50, deadline=None)
+@given(place=st.integers(0, 799), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, name: str, place: int, bit: int) -> None:
+    file, tensors = tmp_path_factory.getbasetemp() / f"bits_{name}", {"a": torch.arange(200.0)}
+    storage.write_tensors(file, tensors) if name.endswith("s") else storage.write_checkpoint(file, tensors)
+    content = bytearray(file.read_bytes())
+    content[content.index(tensors["a"].numpy().tobytes()) + place] ^= 1 << bit
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="damaged"):
+        storage.read_tensors(file)
+
+
+def test_files_of_others_have_no_checksum_and_are_read(tmp_path: Path) -> None:
+    """The negative control of the test above: without a checksum a flipped bit passes."""
+    from safetensors.torch import save_file
+
+    save_file(TENSORS, tmp_path / "w.safetensors")
+    content = bytearray((tmp_path / "w.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "w.safetensors").write_bytes(content)
+    assert storage.read_tensors(tmp_path / "w.safetensors").keys() == TENSORS.keys()
+    torch.save(TENSORS, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert storage.read_tensors(tmp_path / "old.pt").keys() == TENSORS.keys()
+
+
+def test_what_killed_writers_have_left_is_swept_up_and_nothing_else(tmp_path: Path) -> None:
+    stays = [tmp_path / name for name in ("last.ckpt", ".hidden", "x.tmp", ".gitignore", ".x.tmp", "in/.y.12.tmp")]
+    goes = [tmp_path / name for name in (".last.ckpt.0123abcd.tmp", "in/.best.safetensors.89abcdef.tmp")]
+    for file in (*stays, *goes):
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    for end in ("tmp", "old"):
+        (tmp_path / f".out.01234567.{end}").mkdir()
+        (tmp_path / f".out.01234567.{end}" / "file").touch()
+    storage.sweep_up(tmp_path)
+    assert sorted(file for file in tmp_path.rglob("*") if file.is_file()) == sorted(stays)
+    assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
 @settings(max_examples=25, deadline=None)
 @given(share=st.floats(0, 0.999))
 def test_a_truncated_file_is_named(tmp_path_factory: pytest.TempPathFactory, name: str, share: float) -> None:

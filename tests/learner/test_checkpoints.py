@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlx.config.groups import Callbacks, Checkpoint, EarlyStopping
+from tlx.errors import InputError
 from tlx.interruption import Interruption
-from tlx.learner.checkpoints import AtomicCheckpointIO, Checkpoints, table
+from tlx.learner.checkpoints import BEFORE, LAST, AtomicCheckpointIO, Checkpoints, repair, table
+from tlx.storage import read_checkpoint
 
 
 def with_history(values: list[float], monitor: str = "accuracy", patience: int | None = None) -> Checkpoints:
@@ -73,3 +75,62 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: py
 
 def test_table_keeps_columns_that_only_some_rows_have() -> None:
     assert table([{"epoch": 0, "a": 0.5}, {"epoch": 1, "b": 2}]) == "epoch,a,b\n0,0.5,\n1,,2\n"
+
+
+def two_states(folder: Path) -> None:
+    io = AtomicCheckpointIO()
+    for step in (1, 2, 3):
+        io.save_checkpoint({"step": step, "weight": torch.full((50,), float(step))}, folder / LAST)
+
+
+def flip(file: Path, share: float = 0.5) -> None:
+    """Turn a bit of a stored tensor over."""
+    content = bytearray(file.read_bytes())
+    place = content.index(torch.full((50,), content_of(file)).numpy().tobytes()) + int(share * 200)
+    content[place] ^= 1
+    file.write_bytes(content)
+
+
+def content_of(file: Path) -> float:
+    return float(read_checkpoint(file)["step"])
+
+
+def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
+    two_states(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [BEFORE, LAST]
+    assert [content_of(tmp_path / name) for name in (BEFORE, LAST)] == [2, 3]
+    assert repair(tmp_path) == ""
+    assert content_of(tmp_path / LAST) == 3
+
+
+@pytest.mark.parametrize("damage", ["a bit", "torn", "empty", "gone"])
+def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    two_states(tmp_path)
+    last = tmp_path / LAST
+    if damage == "a bit":
+        flip(last)
+    elif damage == "gone":  # its writer was killed between two renames
+        last.unlink()
+    else:
+        last.write_bytes(b"" if damage == "empty" else last.read_bytes()[:-100])
+    told = repair(tmp_path)
+    assert (LAST in told and "the state before it" in told) == (damage != "gone")
+    assert content_of(last) == 2
+    assert not (tmp_path / BEFORE).exists()
+    assert repair(tmp_path) == ""
+
+
+def test_where_both_are_damaged_nobody_goes_on(tmp_path: Path) -> None:
+    two_states(tmp_path)
+    flip(tmp_path / LAST)
+    flip(tmp_path / BEFORE)
+    with pytest.raises(InputError, match="no whole state is left; remove"):
+        repair(tmp_path)
+    assert repair(tmp_path / "another") == ""
+
+
+def test_torch_itself_reads_a_flipped_bit(tmp_path: Path) -> None:
+    """The negative control: without the check nobody would notice."""
+    two_states(tmp_path)
+    flip(tmp_path / LAST)
+    assert not torch.equal(torch.load(tmp_path / LAST)["weight"], torch.full((50,), 3.0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,26 @@ def test_a_failure_is_recorded(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, {})
     folder.fail("the image x is gone", 2)
     assert json.loads(folder.failure.read_text()) == {"reason": "the image x is gone", "exit_code": 2}
+
+
+def test_two_processes_never_work_in_one_folder(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", {})
+    left = folder.checkpoints / ".last.ckpt.01234567.tmp"
+    code = f"""
+import pathlib, sys, tlx.results.run_folder as r
+with r.RunFolder(pathlib.Path({str(folder.path)!r})).alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as other:  # type: ignore[call-overload]
+        assert other.stdout.readline() == "held\n"
+        left.touch()
+        with pytest.raises(InputError, match="another process works in"), folder.alone():
+            pytest.fail("both work in it")
+        assert left.exists()  # it may be the other one's
+        other.kill()  # the system lets go of what a killed process held
+    with folder.alone():
+        assert not left.exists()
+    with folder.alone():
+        pass

@@ -15,6 +15,7 @@ from tests.interrupting import RUN, Command, differences, interrupt_after, inter
 from tlx.config.groups import BankFeatures, CsvLogger, NoFeatures, TensorboardLogger
 from tlx.config.roots import OwnBackbone
 from tlx.data.order import Order
+from tlx.results.run_folder import RunFolder
 from tlx.verbs.resume import saved_config
 
 POINTS = (
@@ -84,6 +85,34 @@ def test_a_signal_before_anything_is_saved_leaves_a_run_that_resumes(
     whole, again = (json.loads((tmp_path / f / "result.json").read_text()) for f in ("whole", "broken"))
     assert whole["fingerprints"] == again["fingerprints"]
     assert whole["metrics"] == again["metrics"]
+
+
+def test_a_damaged_state_costs_the_steps_since_the_one_before_and_nothing_else(
+    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert tlx(*RUN, "hydra.run.dir=whole").code == 0
+    with monkeypatch.context() as patched:
+        interrupt_after(patched, 6, "on_train_batch_end", signal.SIGTERM)
+        assert tlx(*RUN, "hydra.run.dir=broken").code == 143
+    last = tmp_path / "broken" / "checkpoints" / "train" / "last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 16
+    last.write_bytes(content)
+    answer = tlx("resume", "run=broken")
+    assert answer.code == 0, answer.err
+    assert "going on from the state before it" in answer.out
+    assert "goes on in epoch 2 of 3, from its start" in answer.out
+    assert differences(state_of(tmp_path / "whole"), state_of(tmp_path / "broken")) == []
+
+
+def test_a_run_that_is_under_way_is_not_resumed(tlx: Command, tmp_path: Path) -> None:
+    assert tlx(*RUN, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
+    (tmp_path / "run" / "result.json").unlink()
+    with RunFolder(tmp_path / "run").alone():
+        answer = tlx("resume", "run=run")
+    assert (answer.code, "another process works in run" in answer.err) == (2, True), answer.err
+    assert not (tmp_path / "run" / "failure.json").exists()
+    assert tlx("resume", "run=run").code == 0
 
 
 def test_resume_extends_a_finished_run_and_says_what_happens_to_the_schedule(tlx: Command, tmp_path: Path) -> None:
