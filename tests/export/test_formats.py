@@ -139,7 +139,7 @@ def test_the_check_sees_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monkey
     def mistaken(self: FromPixels, model: Any) -> None:
         original(self, model)
         if wrong in ("mean", "std"):
-            self.register_buffer(wrong, getattr(self, wrong) * 0.7)
+            self.normalise.register_buffer(wrong, getattr(self.normalise, wrong) * 0.7)
         elif wrong == "temperature":
             self.temperature = 1.0
         elif wrong == "interpolation":

@@ -174,11 +174,11 @@ def test_what_was_trained_before_there_was_a_choice_is_resumed_as_it_was(
 def test_a_run_is_measured_in_its_own_precision(
     tlx: Command, tmp_path: Path, half: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tlx.verbs import evaluate
+    from tlx.verbs import finished
 
     used = []
-    original = evaluate.make_trainer
-    monkeypatch.setattr(evaluate, "make_trainer", lambda config: used.append(config.precision) or original(config))
+    original = finished.make_trainer
+    monkeypatch.setattr(finished, "make_trainer", lambda config: used.append(config.precision) or original(config))
     assert tlx(*RUN, "trainer.cache_dir=null", "hydra.run.dir=run").code == 0
     trained = json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
     answer = tlx("evaluate", "run=run")
