@@ -109,7 +109,8 @@ def conf_folder() -> Path:
 def _check_flags(words: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
 
-    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
+    actions = [action for action in get_args_parser()._actions if action.dest != "experimental_rerun"]  # unpickles
+    known = [flag for action in actions for flag in action.option_strings]
     for word in words:
         flag = word.partition("=")[0]
         if flag.startswith("-") and flag not in known:
