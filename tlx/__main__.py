@@ -83,6 +83,7 @@ def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -
     """
     import hydra
 
+    from tlx.config.knots import untying
     from tlx.door.complaints import explain
 
     _check_usage(overrides)
@@ -90,7 +91,8 @@ def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its own report is a traceback; ours is a line
     argv, sys.argv = sys.argv, [sys.argv[0], *overrides]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
+        with untying():
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
     except Exception as error:  # jobs answer for themselves: what arrives here is about the command line
         raise explain(error, verb) from None
     finally:

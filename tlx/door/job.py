@@ -22,6 +22,7 @@ from rich.text import Text
 
 from tlx import errors
 from tlx.config.check import check
+from tlx.config.knots import must_be_short, resolved
 from tlx.config.roots import ROOTS
 from tlx.door.complaints import explain
 from tlx.door.processes import children_run, is_child, run_dir
@@ -87,11 +88,12 @@ def perform(verb: str, config: DictConfig, command: list[str]) -> Any:
 def plain_config(config: DictConfig, verb: str) -> dict[str, Any]:
     """Return the plain config, every interpolation left in place that reads the environment."""
     raw: Any = OmegaConf.to_container(config, resolve=False)
+    must_be_short(raw)
     try:
-        resolved: Any = OmegaConf.to_container(config, resolve=True)
+        values: Any = OmegaConf.to_container(config, resolve=True)
     except Exception as error:
         raise explain(error, verb) from None
-    plain: dict[str, Any] = _keep_environment(raw, resolved)
+    plain: dict[str, Any] = _keep_environment(raw, values)
     choice = HydraConfig.get().runtime.choices.get("case")
     return {"case": choice, **plain} if "cut" in plain else plain
 
@@ -132,8 +134,7 @@ def _swept(words: Sequence[str]) -> list[str]:
 
 
 def _checked(verb: str, plain: dict[str, Any]) -> Any:
-    resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
-    return check(resolved, ROOTS[verb])
+    return check(resolved(plain), ROOTS[verb])
 
 
 def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) -> Any:
