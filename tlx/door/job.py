@@ -122,9 +122,15 @@ def _begin(folder: RunFolder) -> None:
     hydra, out = HydraConfig.get(), console()
     if hydra.mode == RunMode.MULTIRUN:
         out.print()
-        out.rule(Text(f"job {hydra.job.num}: {' '.join(_swept(hydra.overrides.task))}"), align="left", characters="─")
+        out.rule(Text(f"job {hydra.job.num}: {' '.join(_swept(_overrides()))}"), align="left", characters="─")
     else:
         say(out, "folder", shown(folder.path))
+
+
+def _overrides() -> list[str]:
+    """Return this job's settings as they were given: one that another has replaced need not be resolvable."""
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in words]
 
 
 def _swept(words: Sequence[str]) -> list[str]:
@@ -144,8 +150,7 @@ def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) ->
         from tlx.results.clock import Clock
 
     clock = Clock(started, time.monotonic() - started)
-    overrides = list(HydraConfig.get().overrides.task)
-    with children_run(verb, overrides, folder.path if folder else Path.cwd()):
+    with children_run(verb, _overrides(), folder.path if folder else Path.cwd()):
         if verb == "resume":
             return module.resume(config, clock, command)
         if folder is not None:
