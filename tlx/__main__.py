@@ -85,13 +85,14 @@ def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -
 
     from tlx.config.knots import untying
     from tlx.door.complaints import explain
+    from tlx.door.named import checked_names
 
     _check_usage(overrides)
     os.environ["TLX_UNIQUE"] = secrets.token_hex(2)  # part of folder names: runs may start in the same second
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its own report is a traceback; ours is a line
     argv, sys.argv = sys.argv, [sys.argv[0], *overrides]
     try:
-        with untying():
+        with untying(), checked_names():
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
     except Exception as error:  # jobs answer for themselves: what arrives here is about the command line
         raise explain(error, verb) from None
