@@ -37,7 +37,7 @@ RESERVED = {
     "onnxscript": {"export"},
     "onnxruntime": {"export"},
     "hydra": {"door"},
-    "omegaconf": {"door", "config", "tlx.verbs.resume"},
+    "omegaconf": {"door", "config"},
 }
 LIGHT_UNITS = ("config", "errors", "door", "guide", "tlx")
 HEAVY = {

@@ -90,14 +90,17 @@ def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -
     """
     import hydra
 
+    from tlx.config.knots import untying
     from tlx.door.complaints import explain
+    from tlx.door.named import checked_names
 
     _check_usage(overrides)
     os.environ["TLX_UNIQUE"] = secrets.token_hex(2)  # part of folder names: runs may start in the same second
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its own report is a traceback; ours is a line
     argv, sys.argv = sys.argv, [sys.argv[0], *overrides]
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
+        with untying(), checked_names():
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
     except Exception as error:  # jobs answer for themselves: what arrives here is about the command line
         raise explain(error, verb) from None
     finally:
@@ -116,7 +119,8 @@ def conf_folder() -> Path:
 def _check_flags(words: list[str]) -> None:
     from hydra._internal.utils import get_args_parser
 
-    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
+    actions = [action for action in get_args_parser()._actions if action.dest != "experimental_rerun"]  # unpickles
+    known = [flag for action in actions for flag in action.option_strings]
     for word in words:
         flag = word.partition("=")[0]
         if flag.startswith("-") and flag not in known:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CHECKSUM = "sha256"  # of the tensors, among the metadata of a safetensors file
 TEMPORARY, REPLACED = ".tmp", ".old"  # at the end of the names of what is being written, and of what it replaces
+DEEPEST = 100  # levels of a JSON file
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], None], before: Path | None = None) -> None:
@@ -173,11 +174,23 @@ def read_json(path: Path) -> Any:
         InputError: The file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
+        _must_be_shallow(value)
+        return value
     except FileNotFoundError:
         raise InputError(f"no file {path}", "check the path") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}", "restore the file or run again") from None
+
+
+def _must_be_shallow(value: Any) -> None:
+    """Refuse what is nested so deeply that whoever goes through it runs out of stack."""
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        if not (level := [value for values in inner for value in values]):
+            return
+    raise ValueError(f"it is nested more than {DEEPEST} levels deep")
 
 
 def read_checkpoint(path: Path, mapped: bool = False) -> Any:

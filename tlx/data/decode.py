@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from tlx.errors import TlxError
 
 MAX_PIXELS = 100_000_000
 # What is read, whatever a file is called. Pillow knows more; one of them (EPS) runs a program on what it is given.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF", "JPEG2000", "AVIF")
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT, SIDEWAYS = 1, 5  # its values: as stored; from here on, width and height change places
+TURNS = dict(
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        2,
+    )
+)  # what makes of each of its other values a picture as a person sees it
 _pillows_limit = threading.Lock()
 
 
@@ -25,6 +45,18 @@ class TooLargeError(ValueError):
     """An image of more pixels than are allowed."""
 
 
+@contextmanager
+def declared() -> Iterator[None]:
+    """Turn whatever damaged data makes of Pillow's readers into one of the errors that they are said to raise."""
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError, MemoryError, TlxError):  # the last: a signal
+        raise
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+@declared()
 def decode(file: Path | bytes, least: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode the first frame, turn it as EXIF says, and convert it to RGB.
 
@@ -48,6 +80,7 @@ def decode(file: Path | bytes, least: int | None = None, max_pixels: int = MAX_P
         return as_seen(image)
 
 
+@declared()
 def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Open an image, reading its header only.
 
@@ -72,7 +105,20 @@ def open_image(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def as_seen(image: Image.Image) -> Image.Image:
     """Turn an image as EXIF says, and convert it to RGB (see ``decode``)."""
-    return _rgb(ImageOps.exif_transpose(image))
+    image.load()  # in some formats, what EXIF says stands behind the pixels
+    turn = TURNS.get(orientation(image))
+    seen = _rgb(image if turn is None else image.transpose(turn))
+    seen.info = {}  # nobody shall turn it again
+    return seen
+
+
+def orientation(image: Image.Image) -> int:
+    """Return what EXIF says of an image's orientation; upright, where that is damaged or nothing."""
+    try:
+        value = image.getexif().get(ORIENTATION, UPRIGHT)
+    except Exception:  # damaged EXIF data fails in many ways; whether the pixels decode is another question
+        return UPRIGHT
+    return value if isinstance(value, int) and UPRIGHT <= value <= 8 else UPRIGHT
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
+from tlx.data.decode import MAX_PIXELS, SIDEWAYS, UPRIGHT, declared, open_image, orientation
 
-from tlx.data.decode import MAX_PIXELS, open_image
-
-ORIENTATION = 0x0112  # the EXIF tag
-UPRIGHT, SIDEWAYS = 1, 5  # its values: as stored; from here on, width and height change places
 PAGES = frozenset({"MPO"})  # several views of one moment, which is no animation
 
 
@@ -25,6 +21,7 @@ class Header(NamedTuple):
     turned: bool = False  # its EXIF data says to turn or flip it, which is done
 
 
+@declared()
 def read_header(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """Read an image's header: a path, or a file's bytes.
 
@@ -34,16 +31,8 @@ def read_header(file: Path | bytes, max_pixels: int = MAX_PIXELS) -> Header:
     """
     size = len(file) if isinstance(file, bytes) else file.stat().st_size
     with open_image(file, max_pixels) as image:
-        orientation = _orientation(image)
-        sideways = orientation >= SIDEWAYS and image.format != "TIFF"  # whose size Pillow tells as it will be
+        turn = orientation(image)
+        sideways = turn >= SIDEWAYS and image.format != "TIFF"  # whose size Pillow tells as it will be
         width, height = image.size[::-1] if sideways else image.size
         animated = image.format not in PAGES and bool(getattr(image, "is_animated", False))
-        return Header(size, width, height, image.mode, animated, orientation != UPRIGHT)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ORIENTATION, UPRIGHT)
-    except Exception:  # damaged EXIF data fails in many ways; whether the pixels decode is another question
-        return UPRIGHT
-    return value if isinstance(value, int) and UPRIGHT <= value <= 8 else UPRIGHT
+        return Header(size, width, height, image.mode, animated, turn != UPRIGHT)

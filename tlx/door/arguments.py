@@ -47,7 +47,7 @@ def prepare(verb: str, words: list[str]) -> list[str]:
     groups = groups_of(verb)
     sweeping = any(word in ("-m", "--multirun") for word in words)
     flags_with_value = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c", "--info",
-                        "-i", "--package", "-p", "--experimental-rerun", "--shell-completion"}  # fmt: skip
+                        "-i", "--package", "-p", "--shell-completion"}  # fmt: skip
     flags: list[str] = []
     ready: list[str] = []
     previous = ""
@@ -63,6 +63,8 @@ def prepare(verb: str, words: list[str]) -> list[str]:
             ready.append(word)
             continue
         name = key.lstrip("+~")
+        if not key.isprintable():
+            raise InputError(f"{word!r} is no override", "write KEY=VALUE")
         if name in groups and value.startswith("["):
             raise InputError(f"{word} gives several options to the group {name}", f"give one, or sweep: -m {name}=a,b")
         if not name or name.startswith("@"):

@@ -27,6 +27,8 @@ def explain(error: BaseException, verb: str) -> TlxError:
     if mark := getattr(error, "problem_mark", None):
         where = f"{mark.name}, line {mark.line + 1}"
         return InputError(f"{where} is no YAML: {getattr(error, 'problem', '')}", "mend the file")
+    if isinstance(error, RecursionError):
+        return InputError("the config is nested too deeply", "make it flatter; nothing of it needs ten levels")
     text = str(error)
     if found := re.search(r"Could not delete.*?'([^'=]+)", text):
         if found[1] in groups_of(verb):

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from tlx import errors
 from tlx.config.check import check
+from tlx.config.knots import must_be_short, resolved
 from tlx.config.roots import ROOTS, OwnBackbone, ResumeConfig
 from tlx.door.complaints import explain
 from tlx.door.processes import children_run, is_child, run_dir
@@ -93,11 +94,12 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
 def plain_config(config: DictConfig, verb: str) -> dict[str, Any]:
     """Return the plain config, every interpolation left in place that reads the environment."""
     raw: Any = OmegaConf.to_container(config, resolve=False)
+    must_be_short(raw)
     try:
-        resolved: Any = OmegaConf.to_container(config, resolve=True)
+        values: Any = OmegaConf.to_container(config, resolve=True)
     except Exception as error:
         raise explain(error, verb) from None
-    plain: dict[str, Any] = _keep_environment(raw, resolved)
+    plain: dict[str, Any] = _keep_environment(raw, values)
     choice = HydraConfig.get().runtime.choices.get("case")
     return {"case": choice, **plain} if "cut" in plain else plain
 
@@ -126,9 +128,15 @@ def _begin(folder: RunFolder) -> None:
     hydra, out = HydraConfig.get(), console()
     if hydra.mode == RunMode.MULTIRUN:
         out.print()
-        out.rule(Text(f"job {hydra.job.num}: {' '.join(_swept(hydra.overrides.task))}"), align="left", characters="─")
+        out.rule(Text(f"job {hydra.job.num}: {' '.join(_swept(_overrides()))}"), align="left", characters="─")
     else:
         say(out, "folder", shown(folder.path))
+
+
+def _overrides() -> list[str]:
+    """Return this job's settings as they were given: one that another has replaced need not be resolvable."""
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return [str(word) for word in words]
 
 
 def _swept(words: Sequence[str]) -> list[str]:
@@ -138,8 +146,7 @@ def _swept(words: Sequence[str]) -> list[str]:
 
 
 def _checked(verb: str, plain: dict[str, Any]) -> Any:
-    resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
-    return check(resolved, ROOTS[verb])
+    return check(resolved(plain), ROOTS[verb])
 
 
 def _going_on(folder: RunFolder, plain: dict[str, Any]) -> ResumeConfig:
@@ -157,7 +164,7 @@ def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) ->
         from tlx.results.clock import Clock
 
     clock = Clock(started, time.monotonic() - started)
-    overrides = list(HydraConfig.get().overrides.task)
+    overrides = _overrides()
     if verb == "resume" and folder is not None:  # a job of a sweep that goes on
         overrides = [f"run={config.run}"]
     with children_run(verb, overrides, folder.path if folder else Path.cwd()):

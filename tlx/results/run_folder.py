@@ -130,9 +130,12 @@ def overrides_of(path: Path) -> list[str]:
     file = path / ".hydra" / "overrides.yaml"
     if not file.is_file():
         return []
-    import yaml
+    from tlx.config.knots import read_yaml
 
-    words = yaml.safe_load(read_text(file))
+    try:
+        words = read_yaml(read_text(file))
+    except InputError:  # one damaged file costs what it says, not the comparison
+        return []
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from tlx.config.check import check
 from tlx.config.groups import BankFeatures, CustomBackbone
+from tlx.config.knots import resolved as resolved_config
 from tlx.config.roots import OwnBackbone, ResumeConfig, TrainConfig
 from tlx.errors import InputError
 from tlx.learner.checkpoints import repair
@@ -99,7 +98,7 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
     Raises:
         InputError: A custom backbone without ``own`` to name it, with other arguments than it had, or the reverse.
     """
-    resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
+    resolved = resolved_config(plain)
     backbone = resolved.get("backbone")
     if isinstance(backbone, dict) and backbone.get("kind") == CustomBackbone.kind:
         if own.target is None:
