@@ -15,6 +15,7 @@ from tlx.network.custom import named_by_user
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.network import Network, cut_trunk
 from tlx.preprocessing import Preprocessing
+from tlx.secrecy import hidden, without_hidden
 from tlx.storage import read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 3  # 1: without head.pool; 2: without temperature
@@ -53,7 +54,7 @@ def save(
         "backbone": (
             {"kind": backbone.kind}
             if isinstance(backbone, CustomBackbone)
-            else {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})}
+            else {"name": backbone.name, "kwargs": hidden(dict(backbone.kwargs or {}))}
         ),
         "cut": {"kind": point.kind, "name": point.name, "stage": point.stage},
         "head": {**asdict(head), "pool": network.head.pool.kind},
@@ -90,7 +91,7 @@ def _loaded(folder: Path, plain: Any, own: TimmBackbone | CustomBackbone | None)
     if plain["backbone"].get("kind") == CustomBackbone.kind:
         backbone: TimmBackbone | CustomBackbone = named_by_user(own, folder)
     else:
-        backbone = check({"kind": "timm", **plain["backbone"]}, TimmBackbone, "backbone")
+        backbone = check(without_hidden({"kind": "timm", **plain["backbone"]}), TimmBackbone, "backbone")
     model = create(backbone, seen.image_size).model
     at = plain["cut"]
     cuts: Mapping[str, Any] = {

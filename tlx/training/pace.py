@@ -166,7 +166,7 @@ def _key(
     return {
         "processor": name_of(device),
         "torch": torch.__version__,
-        "backbone": [backbone.target if isinstance(backbone, CustomBackbone) else backbone.name, repr(backbone.kwargs)],
+        "backbone": [backbone.target if isinstance(backbone, CustomBackbone) else backbone.name, backbone.kwargs],
         "shapes": _digest(shapes),
         "cut": asdict(trunk.point),
         "image_size": trunk.image_size,

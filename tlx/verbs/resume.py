@@ -18,6 +18,7 @@ from tlx.results.clock import Clock
 from tlx.results.console import console, say, summary
 from tlx.results.log import logged
 from tlx.results.run_folder import RunFolder
+from tlx.secrecy import hidden, without_hidden
 from tlx.storage import read_json, write_json
 from tlx.verbs.train import train
 
@@ -99,15 +100,17 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
     Raises:
         InputError: A custom backbone without ``own`` to name it, with other arguments than it had, or the reverse.
     """
-    resolved: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
+    resolved: Any = without_hidden(OmegaConf.to_container(OmegaConf.create(plain), resolve=True))
     backbone = resolved.get("backbone")
     if isinstance(backbone, dict) and backbone.get("kind") == CustomBackbone.kind:
         if own.target is None:
             what = "this run's backbone is a network of your own, and a run folder names no code"
             raise InputError(what, "name it again: backbone.target=MODULE.CLASS (and backbone.kwargs={...} as before)")
-        if (had := backbone.get("kwargs") or {}) != (own.kwargs or {}):  # compared, never handed on
+        if (had := backbone.get("kwargs") or {}) != without_hidden(
+            hidden(own.kwargs or {})
+        ):  # compared, never handed on
             told = ", ".join(f"{key}: {value}" for key, value in had.items()) if isinstance(had, dict) else had
-            what = f"backbone.kwargs={own.kwargs} is not what this run was trained with"
+            what = f"backbone.kwargs={hidden(own.kwargs)} is not what this run was trained with"
             raise InputError(what, f"if you trust the folder: 'backbone.kwargs={{{told}}}'")
         resolved["backbone"] = {**backbone, "target": own.target, "kwargs": own.kwargs}
     elif own.target is not None:
