@@ -200,7 +200,7 @@ def read_checkpoint(path: Path, mapped: bool = False) -> Any:
             f"{path} is damaged or holds more than plain tensors", "give a safetensors file, or a saved state_dict"
         ) from None
     except Exception as error:  # torch's reader raises whatever a damaged file leads it to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is truncated or no torch file ({reason})", "copy or download it again") from None
 
 

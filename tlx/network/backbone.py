@@ -137,6 +137,10 @@ def _checked(config: TimmBackbone) -> dict[str, Any]:
     for key in map(str, kwargs):
         if key.startswith(FORBIDDEN_KWARGS):
             raise InputError(f"backbone.kwargs.{key} is not allowed", "weights are chosen by init=...")
+    if kwargs.get("in_chans", 3) != 3:
+        raise InputError(
+            f"backbone.kwargs.in_chans={kwargs['in_chans']} cannot be", "images are read as RGB: leave it out"
+        )
     return {str(key): value for key, value in kwargs.items()}
 
 
