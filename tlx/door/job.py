@@ -236,6 +236,9 @@ def judge(error: BaseException, verb: str) -> tuple[int, str]:
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else errors.EXIT_BUG
         return code or errors.EXIT_BUG, f"something called sys.exit({error.code!r})"
+    if "shared memory" in str(error).lower():
+        mend = "give it more (of a container: --shm-size=8g), or read without worker processes: data.workers=0"
+        return errors.EXIT_MACHINE, f"shared memory is full; {mend}"
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return errors.EXIT_MACHINE, "out of memory; lower data.batch_size, or use trainer.precision=bf16-mixed"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):

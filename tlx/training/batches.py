@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 
 from tlx.config.roots import TrainConfig
+from tlx.data.module import bytes_of, workers_for
+from tlx.data.shared_memory import PLACE, fitting
+from tlx.data.source import Source
 from tlx.errors import InputError
 from tlx.learner.plan import Phase, plan, segments
 from tlx.learner.trainer import shares_batches
@@ -36,8 +39,13 @@ def must_train(config: TrainConfig, network: Network, images: int, trainer: pl.T
                 raise InputError(what, f"give data.batch_size={least} or more{_besides(network, names)}")
 
 
-def remarks(config: TrainConfig, network: Network, images: int, world: int) -> Iterator[str]:
-    """Yield what is unusual about the batches of a training by epochs on so many images, in so many processes."""
+def remarks(config: TrainConfig, network: Network, source: Source, world: int) -> Iterator[str]:
+    """Yield what is unusual about the batches of a training, in so many processes."""
+    images, wanted = len(source.train.labels), workers_for(source, config.data.workers)
+    room = fitting(wanted, config.data.batch_size // world * bytes_of(network.trunk.image_size))
+    if room < wanted:
+        told = f"shared memory ({PLACE}) has room for {room} of {wanted} worker processes"
+        yield f"{told}: {'images are read by this process' if not room else 'fewer read images'}"
     if all(solvable(config, network, phase) for phase in plan(config)):
         return
     batch, tail = config.data.batch_size, images % config.data.batch_size

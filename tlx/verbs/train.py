@@ -192,7 +192,7 @@ def announce(
         say(out, label, f"{trains(config, network, phase)}, {manner(config, network, phase)}")
         for remark in remarks(config, network, phase):
             say(out, "", remark)
-    for remark in batches.remarks(config, network, len(source.train.labels), world):
+    for remark in batches.remarks(config, network, source, world):
         say(out, "", remark)
 
 
