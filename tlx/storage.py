@@ -84,6 +84,18 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise cannot_write(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there, unless it is there as well.
+
+    Raises:
+        MachineError: The folder above is gone or read-only.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 def sweep_up(folder: Path) -> None:
     """Remove what writers that were killed have left in a folder and below it; nobody else may be writing there."""
     for pattern in (f".*.????????{TEMPORARY}", f".*.????????{REPLACED}"):

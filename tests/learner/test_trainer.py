@@ -35,7 +35,7 @@ def test_an_impossible_number_of_devices_is_told() -> None:
         make_trainer(Trainer(accelerator="cpu", devices=0))
 
 
-def testshares_batches_share_batchnorms_in_our_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_gpus_share_batchnorms_in_our_way(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Trainer(accelerator="cpu", devices=2, strategy="ddp")
     assert make_trainer(config).strategy._layer_sync is None
     monkeypatch.setattr(trainers, "shares_batches", lambda _: True)

@@ -6,6 +6,7 @@ import errno
 import gc
 import importlib
 import logging
+import re
 import shlex
 import sys
 import time
@@ -32,6 +33,9 @@ from tlx.results.run_folder import LOCK, RunFolder, shown
 from tlx.secrecy import SECRET, discreet, discreet_word, hidden, secrets_in
 from tlx.storage import read_json, read_text, write_text
 
+# How torch, its allocators and the system say it.
+NO_MEMORY = re.compile(r"out of memory|(?:can't|cannot) allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
+LOST_WORKER = re.compile(r"DataLoader worker .*(?:killed by signal|exited unexpectedly)", re.DOTALL)
 WRITES = ("train", "pretrain")  # verbs that make a run folder
 
 
@@ -73,6 +77,7 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
         secrets |= frozenset(secrets_in(OmegaConf.to_container(config, resolve=True)))
         checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
         if resuming and folder is not None and folder.config.is_file():
+            RunFolder.open(str(folder.path))
             verb, checked = "resume", _going_on(folder, plain)
             _begin(folder)
         elif folder is not None:
@@ -239,7 +244,13 @@ def judge(error: BaseException, verb: str) -> tuple[int, str]:
     if "shared memory" in str(error).lower():
         mend = "give it more (of a container: --shm-size=8g), or read without worker processes: data.workers=0"
         return errors.EXIT_MACHINE, f"shared memory is full; {mend}"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if LOST_WORKER.search(str(error)):
+        mend = "lower data.batch_size or data.workers; data.workers=0 reads without worker processes"
+        return (
+            errors.EXIT_MACHINE,
+            f"a process that reads images was ended from outside, often for lack of memory; {mend}",
+        )
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
         return errors.EXIT_MACHINE, "out of memory; lower data.batch_size, or use trainer.precision=bf16-mixed"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
         return errors.EXIT_MACHINE, f"{error.strerror}: {error.filename}; free space or choose hydra.run.dir=PATH"

@@ -135,7 +135,8 @@ def _settled(
             say(console(), "pace", _told(pace, paces[0], seconds, "inference" if trains is None else "training"))
         return asdict(pace)
 
-    return Pace(**decisions.take(name, find))
+    pace: Pace = decisions.take(name, find, Pace.read)
+    return pace
 
 
 def open_paces(config: TrainerConfig, trunk: Any, device: torch.device) -> list[Pace]:

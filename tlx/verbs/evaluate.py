@@ -131,9 +131,10 @@ def _keep(
 
     ``images`` is their fingerprint.
     """
-    own = read_json(run.folder.result)
+    own = run.folder.read_result()
     command = shlex.join(["python", "-m", "tlx", *map(discreet_word, sys.argv[1:])])
-    fingerprints = {**own["fingerprints"], "test": images}
+    known = own.get("fingerprints")
+    fingerprints = {**(known if isinstance(known, dict) else {}), "test": images}
     result = {**own, **measured, "fingerprints": fingerprints, "run_dir": str(output.path), "command": command}
     write_json(output.result, result)
     write_json(output.data, source.facts)

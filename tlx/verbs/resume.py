@@ -39,12 +39,15 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     extended = _extended(config, settings)
     told = _growth(settings, extended)
     if folder.result.is_file():
-        result: dict[str, Any] = read_json(folder.result)
+        result: dict[str, Any] = folder.read_result()
         if told and result.get("best") is None and len(plan(settings)) == 1:
             raise InputError("this run was solved on features and has no epochs to extend", "leave the epochs out")
         if not told:
             say(out, "resume", "this run is finished; nothing is left to do")
-            summary(out, result)
+            try:
+                summary(out, result)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                raise InputError(f"{folder.result} is damaged ({error!r:.200})", "run again") from None
             return result
     if told:
         say(out, "resume", f"{told}; the {settings.schedule.kind} schedule is stretched over them")
