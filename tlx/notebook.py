@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
+    from tlx.config.roots import OwnBackbone
     from tlx.network.model_folder import Model
     from tlx.verbs.finished import Finished
 
@@ -145,11 +146,13 @@ def train(*overrides: str) -> Run:
     from tlx.door.apart import apart  # Hydra comes with it
 
     results: list[dict[str, Any]] = []
+    own: list[OwnBackbone] = []
     failed: list[BaseException] = []  # to be raised when Hydra has ended, which would print a line of its own
 
     def job(config: Any) -> None:
-        from tlx.door.job import perform
+        from tlx.door.job import own_backbone, perform
 
+        own.append(own_backbone(config))
         try:
             results.append(perform("train", config, list(overrides)))
         except BaseException as error:
@@ -161,8 +164,7 @@ def train(*overrides: str) -> Run:
         if isinstance(error, SystemExit):  # what Lightning makes of an interruption
             raise KeyboardInterrupt from error
         raise error
-    folder, own = results[0]["run_dir"], results[0]["config"]["backbone"]
-    return load(folder, own.get("target"), own.get("kwargs") if own.get("target") else None)
+    return load(results[0]["run_dir"], own[0].target, own[0].kwargs)
 
 
 __all__ = ["Prediction", "Run", "load", "train"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+LARGEST = 65536  # pixels; a file may say more, and a network of that input would take all memory there is
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,13 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str
     crop: float
+
+    def __post_init__(self) -> None:
+        numbers = (*self.mean, *self.std, self.crop)
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or not 0 < self.crop <= 1:
+            raise ValueError("numbers that prepare no image")
+        if not isinstance(self.image_size, int) or not 0 < self.image_size <= LARGEST:
+            raise ValueError(f"an image size of {self.image_size}")
 
     @property
     def side(self) -> int:

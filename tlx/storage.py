@@ -85,6 +85,18 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         raise cannot_write(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there, unless it is there as well.
+
+    Raises:
+        MachineError: The folder above is gone or read-only.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 def sweep_up(folder: Path) -> None:
     """Remove what writers that were killed have left in a folder and below it; nobody else may be writing there."""
     for pattern in (f".*.????????{TEMPORARY}", f".*.????????{REPLACED}"):
@@ -213,7 +225,7 @@ def read_checkpoint(path: Path, mapped: bool = False) -> Any:
             f"{path} is damaged or holds more than plain tensors", "give a safetensors file, or a saved state_dict"
         ) from None
     except Exception as error:  # torch's reader raises whatever a damaged file leads it to
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is truncated or no torch file ({reason})", "copy or download it again") from None
 
 

@@ -38,5 +38,5 @@ def test_an_impossible_number_of_devices_is_told() -> None:
 def test_several_gpus_share_batchnorms_in_our_way(monkeypatch: pytest.MonkeyPatch) -> None:
     config = Trainer(accelerator="cpu", devices=2, strategy="ddp")
     assert make_trainer(config).strategy._layer_sync is None
-    monkeypatch.setattr(trainers, "_several_gpus", lambda _: True)
+    monkeypatch.setattr(trainers, "shares_batches", lambda _: True)
     assert isinstance(make_trainer(config).strategy._layer_sync, SharedBatchNorms)

@@ -83,10 +83,14 @@ def test_nothing_is_saved_after_a_bad_step(tlx: Command, tmp_path: Path, seldom:
     assert last.is_file()
 
 
-def test_a_watch_that_does_not_look_saves_a_broken_state(
-    tlx: Command, tmp_path: Path, seldom: None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("blind", [("loss",), ("weights",), ("loss", "weights")])
+def test_what_does_not_look_saves_a_broken_state(
+    tlx: Command, tmp_path: Path, seldom: None, monkeypatch: pytest.MonkeyPatch, blind: tuple[str, ...]
 ) -> None:
-    """Negative control."""
-    monkeypatch.setattr(LossWatch, "look", lambda self: None)
+    """Negative control: a look at the loss or at the weights is enough, without both the state is broken."""
+    if "loss" in blind:
+        monkeypatch.setattr(LossWatch, "look", lambda self: None)
+    if "weights" in blind:
+        monkeypatch.setattr("tlx.learner.learner.finite", lambda tensors: True)
     tlx(*RUN)
-    assert not finite(tmp_path / "run" / "checkpoints" / "train" / "last.ckpt")
+    assert finite(tmp_path / "run" / "checkpoints" / "train" / "last.ckpt") == (len(blind) == 1)

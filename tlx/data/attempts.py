@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from tlx.data.fault import BROKEN
 from tlx.data.module import Loader, quiet
+from tlx.data.shared_memory import fitting
 from tlx.data.threads import CORES
 from tlx.data.tta import Crops
 from tlx.errors import InputError, MachineError
@@ -119,6 +120,8 @@ def _joined(parts: list[Attempt]) -> Attempt:
 def attempts(images: Readable, crops: Crops, batch_size: int, workers: int, places: range) -> Any:
     """Return what yields an ``Attempt`` for every ``batch_size`` of ``places``: read by threads, or by ``workers``."""
     batches = [places[at : at + batch_size] for at in range(0, len(places), batch_size)]
+    side = crops.prepare.image_size
+    workers = fitting(workers, batch_size * crops.views * 3 * side**2)
     if not workers:
         return Threaded(Attempts(images, crops), batches)
     return Loader(

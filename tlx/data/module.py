@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import weakref
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from tlx.data.cache import Size, cached
 from tlx.data.order import Key, Order
+from tlx.data.shared_memory import fitting
 from tlx.data.source import FileImages, Images, Source
 from tlx.data.threads import CORES
 from tlx.data.transforms import Augment, Draw, Prepare
 from tlx.errors import InputError
 from tlx.interruption import SIGNALS
+
+log = logging.getLogger("tlx")
 
 LAST_SAVE_S = 30
 LARGE = 1024  # a batch that is only validated
@@ -124,7 +128,10 @@ class ImageModule(pl.LightningDataModule):
         self.draw = Draw(prepare, augment, seed)
         self.batch_size = batch_size
         self.chooses = workers is None  # how images are read, itself
-        self.workers = _workers(source) if workers is None else workers
+        wanted = workers_for(source, workers)
+        self.workers = fitting(wanted, batch_size // place[1] * bytes_of(prepare.image_size))
+        if self.workers < wanted:
+            log.warning("shared memory has room for %d of %d workers", self.workers, wanted)
         self.balance = balance
         self.seed = seed
         self.order = Order(source.train.labels, batch_size, seed, balance == "sampler", *place)
@@ -219,9 +226,17 @@ class ImageModule(pl.LightningDataModule):
         )
 
 
-def _workers(source: Source) -> int:
-    """Images in memory cost less to prepare than to send between processes; files are decoded beside the training."""
-    return 0 if source.in_memory else CORES
+def workers_for(source: Source, asked: int | None) -> int:
+    """Return how many worker processes are wanted.
+
+    Images in memory cost less to prepare than to send between processes; files are decoded beside the training.
+    """
+    return asked if asked is not None else 0 if source.in_memory else CORES
+
+
+def bytes_of(image_size: int) -> int:
+    """Return how many bytes an image has as a tensor (3, S, S) float32."""
+    return 4 * 3 * image_size**2
 
 
 def quiet(_: int) -> None:

@@ -40,7 +40,15 @@ def explain(error: BaseException, verb: str) -> TlxError:
         return _unknown(found[1], verb)
     if override := getattr(error, "override", None):
         return InputError(f"cannot read the override {override!r}", "write KEY=VALUE; quote values: KEY='\"a, b\"'")
+    if text.startswith("Could not append to config"):
+        return InputError(text.splitlines()[0].rstrip("."), "it is there already: leave out the +")
     if found := re.search(r"full_key: (\S+)", text):
+        if absent := re.search(r"Environment variable '([^']*)' not found", text):
+            mend = f"set it, or say what stands in for it: ${{oc.env:{absent[1]},VALUE}}"
+            return InputError(f"{found[1]}: there is no environment variable {absent[1]}", mend)
+        if "nterpolation" in text:
+            mend = "${KEY} takes another key in full, such as ${trainer.max_epochs}, and ${oc.env:NAME} the environment"
+            return InputError(f"{found[1]}: {text.splitlines()[0].rstrip('.')}", mend)
         return InputError(f"{found[1]}: {text.splitlines()[0]}", "see python -m tlx --help")
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return InputError(first.strip().rstrip("."), "see python -m tlx --help")

@@ -6,11 +6,12 @@ import errno
 import gc
 import importlib
 import logging
+import re
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,12 @@ from tlx.results.console import console, say
 from tlx.results.console import error as say_error
 from tlx.results.log import logged
 from tlx.results.run_folder import LOCK, RunFolder, shown
-from tlx.storage import read_json
+from tlx.secrecy import SECRET, discreet, discreet_word, hidden, secrets_in
+from tlx.storage import read_json, read_text, write_text
 
+# How torch, its allocators and the system say it.
+NO_MEMORY = re.compile(r"out of memory|(?:can't|cannot) allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
+LOST_WORKER = re.compile(r"DataLoader worker .*(?:killed by signal|exited unexpectedly)", re.DOTALL)
 WRITES = ("train", "pretrain")  # verbs that make a run folder
 
 
@@ -51,7 +56,7 @@ def run(verb: str, config: DictConfig, command: list[str], resuming: bool = Fals
             message = f"this is a bug in tlx: {message}; please report it with the lines above"
         interrupted = code > errors.EXIT_SIGNAL
         if not is_child():
-            say_error(message, wrong=not interrupted)
+            say_error(discreet(message), wrong=not interrupted)
         if interrupted and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise KeyboardInterrupt(code) from None
         return code
@@ -62,22 +67,27 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
 
     ``resuming``: a run that stands in the job's folder already goes on, as far as it is not finished.
     """
-    folder, made = None, False
+    folder, made, secrets = None, False, frozenset[str]()
     try:
         path = run_dir(HydraConfig.get().runtime.output_dir)
         folder = RunFolder(path) if verb in WRITES else None
+        secrets = frozenset(secrets_in(OmegaConf.to_container(config, resolve=False)))
+        if folder is not None and not is_child():
+            _hide(folder.path, secrets)
         plain = plain_config(config, verb)
+        secrets |= frozenset(secrets_in(OmegaConf.to_container(config, resolve=True)))
         checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
         if resuming and folder is not None and folder.config.is_file():
+            RunFolder.open(str(folder.path))
             verb, checked = "resume", _going_on(folder, plain)
             _begin(folder)
         elif folder is not None:
             _start_writing(folder, plain, verb)
             made = True
             _begin(folder)
-        with logged(folder.log if folder else None), _held(verb, checked, folder):
+        with logged(folder.log if folder else None, secrets), _held(verb, checked, folder):
             try:
-                return _dispatch(verb, checked, folder, shlex.join(["python", "-m", "tlx", *command]))
+                return _dispatch(verb, checked, folder, _told(command, secrets))
             except errors.Interrupted as interruption:
                 logging.getLogger("tlx").info("%s", interruption)
                 raise
@@ -87,7 +97,7 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
     except BaseException as error:
         if folder is not None and not is_child() and not folder.result.exists():
             code, message = judge(error, verb)
-            _record(folder, message, code, made)
+            _record(folder, discreet(message, secrets), code, made)
         raise
 
 
@@ -110,6 +120,31 @@ def _keep_environment(raw: Any, resolved: Any) -> Any:
     return raw if isinstance(raw, str) and "${oc.env:" in raw else resolved
 
 
+def _hide(path: Path, secrets: Collection[str]) -> None:
+    """Put masks into what Hydra wrote of the command line, before anything else happens."""
+    files = [*(path / ".hydra").glob("*.yaml"), path.parent / "multirun.yaml"]
+    for file in files if HydraConfig.get().mode == RunMode.MULTIRUN else files[:-1]:
+        if not file.is_file() or not (secrets or SECRET.search(read_text(file))):
+            continue
+        written = OmegaConf.to_container(OmegaConf.create(read_text(file)), resolve=False)
+        if (masked := _without(written, secrets)) != written:
+            write_text(file, OmegaConf.to_yaml(OmegaConf.create(masked)))
+
+
+def _without(written: Any, secrets: Collection[str]) -> Any:
+    """Return what Hydra wrote, overrides among it, with masks."""
+    if isinstance(written, dict):
+        return {key: _without(value, secrets) for key, value in hidden(written).items()}
+    if isinstance(written, list):
+        return [_without(value, secrets) for value in written]
+    return discreet_word(written, secrets) if isinstance(written, str) else written
+
+
+def _told(command: Sequence[str], secrets: Collection[str]) -> str:
+    """Return the command line as it is kept."""
+    return shlex.join(["python", "-m", "tlx", *(discreet_word(word, secrets) for word in command)])
+
+
 def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
     """Make the folder."""
     if verb == "train" and plain.get("case") is None:
@@ -118,7 +153,7 @@ def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
             "case=small_similar, small_different, large_similar or large_different; python -m tlx explains them",
         )
     if not is_child():
-        RunFolder.create(folder.path, plain)
+        RunFolder.create(folder.path, hidden(plain))
 
 
 def _begin(folder: RunFolder) -> None:
@@ -151,10 +186,14 @@ def _checked(verb: str, plain: dict[str, Any]) -> Any:
 
 def _going_on(folder: RunFolder, plain: dict[str, Any]) -> ResumeConfig:
     """Return how the run in a folder goes on; whose code a custom backbone is, this command line says again."""
-    backbone = plain.get("backbone") or {}
+    return ResumeConfig(run=str(folder.path), backbone=own_backbone(plain))
+
+
+def own_backbone(plain: Mapping[str, Any]) -> OwnBackbone:
+    """Return whose code a network is, as a command line says it: what is saved does not, nor does it hold secrets."""
+    backbone: Any = OmegaConf.to_container(OmegaConf.create(plain.get("backbone") or {}), resolve=True)
     custom = backbone.get("kind") == "custom"
-    own = OwnBackbone(backbone.get("target"), backbone.get("kwargs")) if custom else OwnBackbone()
-    return ResumeConfig(run=str(folder.path), backbone=own)
+    return OwnBackbone(backbone.get("target"), backbone.get("kwargs")) if custom else OwnBackbone()
 
 
 def _dispatch(verb: str, config: Any, folder: RunFolder | None, command: str) -> Any:
@@ -209,7 +248,16 @@ def judge(error: BaseException, verb: str) -> tuple[int, str]:
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else errors.EXIT_BUG
         return code or errors.EXIT_BUG, f"something called sys.exit({error.code!r})"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if "shared memory" in str(error).lower():
+        mend = "give it more (of a container: --shm-size=8g), or read without worker processes: data.workers=0"
+        return errors.EXIT_MACHINE, f"shared memory is full; {mend}"
+    if LOST_WORKER.search(str(error)):
+        mend = "lower data.batch_size or data.workers; data.workers=0 reads without worker processes"
+        return (
+            errors.EXIT_MACHINE,
+            f"a process that reads images was ended from outside, often for lack of memory; {mend}",
+        )
+    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
         return errors.EXIT_MACHINE, "out of memory; lower data.batch_size, or use trainer.precision=bf16-mixed"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
         return errors.EXIT_MACHINE, f"{error.strerror}: {error.filename}; free space or choose hydra.run.dir=PATH"

@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from tlx.config.groups import Regularizer
 from tlx.data.module import Batch
+from tlx.errors import NumericalError
 from tlx.learner.anchor import Anchor
 from tlx.learner.average import Average
 from tlx.learner.certificate import Certificate
@@ -21,7 +22,7 @@ from tlx.learner.metrics import scores
 from tlx.learner.mix import Mix, weighed
 from tlx.learner.optimization import factor, fuses, make_optimizer, parameter_groups
 from tlx.learner.plan import Phase
-from tlx.learner.watch import LossWatch
+from tlx.learner.watch import MEND, LossWatch, finite, validated
 from tlx.network.head_alone import Trainable
 from tlx.randomness import seed_for
 
@@ -96,6 +97,11 @@ class Learner(pl.LightningModule):
             NumericalError: The state is not worth keeping.
         """
         self.watch.look()
+        broken = not finite(p for name, p in self.network.named_parameters() if name in self.ever)
+        if self.trainer.world_size > 1:
+            broken = self.trainer.strategy.reduce_boolean_decision(broken, all=False)
+        if broken:
+            raise NumericalError(f"weights are no longer finite in epoch {self.current_epoch}", MEND)
         for name, part in self._stateful().items():
             checkpoint[name] = part.state_dict()
 
@@ -205,8 +211,12 @@ class Learner(pl.LightningModule):
         self.val_scores.update(logits, batch["label"])
 
     def on_validation_epoch_end(self) -> None:
-        """Fold the sums of all batches and processes."""
-        self.validated = {"loss": float(self.val_loss.compute())}
+        """Fold the sums of all batches and processes.
+
+        Raises:
+            NumericalError: The loss is not finite: what was trained is of no use, whatever was saved before it is.
+        """
+        self.validated = {"loss": validated(float(self.val_loss.compute()), self.current_epoch)}
         self.validated |= {name: float(value) for name, value in self.val_scores.compute().items()}
         if self.trainer.loggers:
             self.log_dict({f"val/{name}": value for name, value in self.validated.items()}, sync_dist=False)

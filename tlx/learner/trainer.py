@@ -42,7 +42,7 @@ def make_trainer(
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip,
             default_root_dir=folder,
-            plugins=[AtomicCheckpointIO(), *([SharedBatchNorms()] if _several_gpus(config) else [])],
+            plugins=[AtomicCheckpointIO(), *([SharedBatchNorms()] if shares_batches(config) else [])],
             logger=logger or False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -91,7 +91,7 @@ class SharedBatchNorms(LayerSync):
         return model
 
 
-def _several_gpus(config: Trainer) -> bool:
+def shares_batches(config: Trainer) -> bool:
     """Whether BatchNorm can and should see the whole batch: it synchronises between GPUs only."""
     spread = config.devices not in (1, "1") and (config.strategy != "auto" or torch.cuda.device_count() > 1)
     return spread and config.accelerator in ("auto", "gpu") and torch.cuda.is_available()

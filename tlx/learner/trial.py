@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -36,6 +36,18 @@ class Pace:
 
     precision: str
     memory_format: str
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Pace:
+        """Read what ``asdict`` made of one.
+
+        Raises:
+            ValueError: It is of no kind that there is.
+        """
+        pace = cls(**plain)
+        if pace.precision not in ("32", *TYPES) or pace.memory_format not in ("channels_last", "contiguous"):
+            raise ValueError(f"{pace} is no pace")
+        return pace
 
     def __str__(self) -> str:
         return f"{self.precision}, {self.memory_format}"

@@ -1,13 +1,15 @@
-"""Watch: the first loss that is not finite, found without waiting for the device at every step."""
+"""Watch: the first loss that is not finite, found without waiting for the device; weights that are not finite."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 
 from tlx.errors import NumericalError
 
+MEND = "lower optimizer.lr, or set trainer.precision=32; the last good checkpoint is kept"
 EVERY = 50  # steps between two looks, where a look waits for the device
 
 
@@ -57,8 +59,22 @@ class LossWatch:
             raise _error(loss, self.epoch, int(batch))
 
 
+def validated(loss: float, epoch: int) -> float:
+    """Return a validation loss that is finite; all processes see the same one.
+
+    Raises:
+        NumericalError: It is not.
+    """
+    if not math.isfinite(loss):
+        raise NumericalError(f"the validation loss is {loss} after epoch {epoch}", MEND)
+    return loss
+
+
+def finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether all values are finite; the device is waited for once."""
+    norms = [torch.linalg.vector_norm(t.detach().float(), torch.inf) for t in tensors if t.numel()]
+    return not norms or bool(torch.stack(norms).isfinite().all())
+
+
 def _error(loss: float, epoch: int, batch: int) -> NumericalError:
-    return NumericalError(
-        f"the loss is {loss} in epoch {epoch}, batch {batch}",
-        "lower optimizer.lr, or set trainer.precision=32; the last good checkpoint is kept",
-    )
+    return NumericalError(f"the loss is {loss} in epoch {epoch}, batch {batch}", MEND)

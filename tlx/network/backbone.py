@@ -73,7 +73,7 @@ def create(config: TimmBackbone | CustomBackbone, image_size: int | None = None,
         interpolation=config.interpolation or settings["interpolation"],
         crop=config.crop or settings["crop_pct"],
     )
-    _check_preprocessing(preprocessing)
+    must_prepare(preprocessing)
     return Backbone(model, preprocessing, parameters)
 
 
@@ -93,7 +93,7 @@ def arguments(config: TimmBackbone, image_size: int | None = None) -> dict[str, 
 
 def _custom(config: CustomBackbone, image_size: int) -> Backbone:
     preprocessing = Preprocessing(image_size, tuple(config.mean), tuple(config.std), config.interpolation, config.crop)
-    _check_preprocessing(preprocessing)
+    must_prepare(preprocessing)
     model = build_custom(config, image_size)
     parameters = sum(p.numel() for p in model.parameters())
     if description_of(model) is None:  # it has timm's methods
@@ -137,10 +137,19 @@ def _checked(config: TimmBackbone) -> dict[str, Any]:
     for key in map(str, kwargs):
         if key.startswith(FORBIDDEN_KWARGS):
             raise InputError(f"backbone.kwargs.{key} is not allowed", "weights are chosen by init=...")
+    if kwargs.get("in_chans", 3) != 3:
+        raise InputError(
+            f"backbone.kwargs.in_chans={kwargs['in_chans']} cannot be", "images are read as RGB: leave it out"
+        )
     return {str(key): value for key, value in kwargs.items()}
 
 
-def _check_preprocessing(seen: Preprocessing) -> None:
+def must_prepare(seen: Preprocessing) -> None:
+    """Make sure that images can be prepared as it says.
+
+    Raises:
+        InputError: They cannot.
+    """
     if len(seen.mean) != 3 or len(seen.std) != 3 or min(seen.std) <= 0:
         what = f"backbone.mean={list(seen.mean)} and backbone.std={list(seen.std)} do not normalise three channels"
         raise InputError(what, "give three numbers each, the deviations above 0")

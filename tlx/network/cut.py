@@ -109,7 +109,7 @@ def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:
     if isinstance(cut, DepthCut):
         return within(model, cut.keep, layers(model, image_size), image_size)
     if isinstance(cut, StageCut):
-        return _stage(model, cut.stage)
+        return _stage(model, cut.stage, image_size)
     valid = layers(model, image_size)
     if cut.name not in valid:
         if _classifies(model, cut.name):
@@ -119,7 +119,7 @@ def resolve(model: nn.Module, cut: Cut, image_size: int) -> Point:
         there = cut.name and cut.name in dict(model.named_modules())
         what = "is not on the network's main path" if there else "does not exist"
         mend = nearest(cut.name, valid) if valid else "this backbone has none; choose a stage: cut=stage (see inspect)"
-        raise InputError(f"cut.name={cut.name} {what}", mend)
+        raise InputError(f"cut.name={cut.name} {what}", mend + _features(model, image_size))
     return Point("layer", cut.name)
 
 
@@ -141,15 +141,39 @@ def _early(model: nn.Module, keep: float, image_size: int) -> Point:
     return _at_stage(model, last)
 
 
-def _stage(model: nn.Module, wanted: int | str) -> Point:
+def _stage(model: nn.Module, wanted: int | str, image_size: int) -> Point:
     known = stages(model)
     found = [stage for stage in known if wanted in (stage.index, stage.name) and not isinstance(wanted, bool)]
     listed = ", ".join(f"{stage.index} ({stage.name})" for stage in known)
     if not found:
-        raise InputError(f"cut.stage={wanted} does not exist", f"one of: {listed}")
+        raise InputError(f"cut.stage={wanted} does not exist", f"one of: {listed}{_features(model, image_size)}")
     if len(found) > 1:
         raise InputError(f"cut.stage={wanted} means several stages", f"give its index: {listed}")
     return _at_stage(model, found[0])
+
+
+class _Stages(nn.Module):
+    """Reads all stages of a timm model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Compute the features behind every stage."""
+        features: list[torch.Tensor] = self.model.forward_intermediates(images, intermediates_only=True)  # type: ignore
+        return features
+
+
+def _features(model: nn.Module, image_size: int) -> str:
+    """Say in which shape every stage returns its features; nothing of a network that announces none."""
+    known = stages(model)
+    if description_of(model):  # which has been measured
+        shapes = [(stage.channels, *(2 * (math.ceil(image_size / stage.reduction),))) for stage in known]
+    else:
+        shapes = [tuple(features.shape[1:]) for features in probe(_Stages(model), image_size)]
+    told = (f"{stage.name} {' x '.join(map(str, shape))}" for stage, shape in zip(known, shapes, strict=False))
+    return f"; features at {image_size} px: {', '.join(told)}" if known else ""
 
 
 def _at_stage(model: nn.Module, stage: Stage) -> Point:

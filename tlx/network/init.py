@@ -15,6 +15,7 @@ from torch import nn
 from tlx.config.groups import CustomBackbone, PretrainedInit, TimmBackbone
 from tlx.errors import InputError, TlxError
 from tlx.hub import HUB_TIMEOUT_S, out_of_reach
+from tlx.network.likeness import alike, prefixed, some
 from tlx.storage import read_json, read_tensors
 
 PACKAGE_WEIGHTS = "embedded.safetensors"
@@ -135,19 +136,26 @@ def assign(model: nn.Module, found: Mapping[str, torch.Tensor], source: str) -> 
     if _unfit(wanted, found):
         found = _adapted(model, found)
     if unfit := _unfit(wanted, found):
-        fitting = sum(n in found and n not in unfit for n in wanted if not n.endswith("num_batches_tracked"))
-        if fitting < 0.5 * min(len(wanted), len(found)):  # of a trunk cut early, all that there is fits
+        mine, theirs = _weights(wanted), _weights(found)
+        fitting = sum(n in found and n not in unfit for n in mine)
+        if fitting < 0.5 * min(len(mine), len(theirs)):  # of a trunk cut early, all that there is fits
+            share = f"{fitting} of {len(mine)} kept tensors match ({100 * fitting / max(1, len(mine)):.0f} %)"
             raise InputError(
-                f"{source} is of another architecture: {fitting} of {len(wanted)} kept tensors match; "
-                f"it begins with {_some(found)}, wanted {_some(wanted)}",
-                "choose the backbone that they belong to",
+                f"{source} is of another architecture: {share}; {alike(theirs)}, wanted {some(mine)}",
+                prefixed(mine, theirs) or "choose the backbone that they belong to",
+            )
+        if channels := _channels(wanted, found, unfit):
+            raise InputError(
+                f"{source} is for images of {channels}, and they are read as RGB", "give weights for three"
             )
         told = [f"{n} ({_form(found[n])}, wanted {_form(wanted[n])})" if n in found else n for n in unfit]
         resized = " at the size that it was made for (data.image_size=null)" if any(n in found for n in unfit) else ""
         raise LackingError(
-            f"{source} lacks weights inside what the cut keeps: {_some(told)}",
+            f"{source} lacks weights inside what the cut keeps: {some(told)}",
             f"cut earlier (cut=layer cut.name=..., see inspect), or give a complete file{resized}",
         )
+    if spoiled := [n for n in wanted if n in found and not bool(found[n].isfinite().all())]:
+        raise InputError(f"{source} holds weights that are not finite: {some(spoiled)}", "give another file")
     model.load_state_dict({name: found.get(name, tensor) for name, tensor in wanted.items()})
 
 
@@ -176,10 +184,23 @@ def _adapted(model: nn.Module, found: Mapping[str, torch.Tensor]) -> Mapping[str
     return found  # the comparison names what does not fit
 
 
+def _weights(names: Mapping[str, Any]) -> list[str]:
+    """List what has to fit: all but the batch counters of BatchNorms."""
+    return [name for name in names if not name.endswith("num_batches_tracked")]
+
+
+def _channels(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor], unfit: list[str]) -> str:
+    """Say for how many channels weights are, where that is all that does not fit of some: nothing elsewhere."""
+    for name in unfit:
+        mine, theirs = wanted[name].shape, found[name].shape if name in found else ()
+        if (
+            len(mine) == len(theirs) == 4
+            and mine[1] == 3 != theirs[1]
+            and (mine[0], *mine[2:]) == (theirs[0], *theirs[2:])
+        ):
+            return f"{theirs[1]} {'channel' if theirs[1] == 1 else 'channels'} ({name})"
+    return ""
+
+
 def _form(tensor: torch.Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a number"
-
-
-def _some(names: Mapping[str, Any] | list[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")

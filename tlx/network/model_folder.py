@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from tlx.config.check import check
 from tlx.config.groups import AllCut, CustomBackbone, HeadCut, LayerCut, StageCut, TimmBackbone, TrunkFreeze
 from tlx.errors import InputError
-from tlx.network.backbone import create
+from tlx.network.backbone import create, must_prepare
 from tlx.network.custom import named_by_user
 from tlx.network.head import HEADS, Head, HeadConfig
 from tlx.network.network import Network, cut_trunk
 from tlx.preprocessing import Preprocessing
-from tlx.storage import read_json, read_tensors, write_json, write_tensors
+from tlx.secrecy import hidden, without_hidden
+from tlx.storage import make_folder, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = 3  # 1: without head.pool; 2: without temperature
 
@@ -45,7 +46,7 @@ def save(
 
     Of a backbone of the user's own only that it is one: its name would be an invitation to run it.
     """
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     write_tensors(folder / "weights.safetensors", network.state_dict())
     point = network.trunk.point
     description = {
@@ -53,7 +54,7 @@ def save(
         "backbone": (
             {"kind": backbone.kind}
             if isinstance(backbone, CustomBackbone)
-            else {"name": backbone.name, "kwargs": dict(backbone.kwargs or {})}
+            else {"name": backbone.name, "kwargs": hidden(dict(backbone.kwargs or {}))}
         ),
         "cut": {"kind": point.kind, "name": point.name, "stage": point.stage},
         "head": {**asdict(head), "pool": network.head.pool.kind},
@@ -74,7 +75,7 @@ def load(folder: Path, own: TimmBackbone | CustomBackbone | None = None) -> Mode
     """
     try:
         return _loaded(folder, read_json(folder / "network.json"), own)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError, IndexError, OverflowError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         mend = "restore its files or train again"
         if isinstance(own, CustomBackbone):
@@ -87,10 +88,15 @@ def _loaded(folder: Path, plain: Any, own: TimmBackbone | CustomBackbone | None)
         raise InputError(f"{folder} was written by a newer tlx (format {plain['format']})", "upgrade tlx")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in plain["preprocessing"].items()}
     seen = Preprocessing(**settings)
+    must_prepare(seen)
+    if not plain["classes"] or not all(isinstance(name, str) for name in plain["classes"]):
+        raise ValueError("classes without names")
+    if not 0 < float(plain.get("temperature", 1.0)) < float("inf"):
+        raise ValueError(f"a temperature of {plain['temperature']}")
     if plain["backbone"].get("kind") == CustomBackbone.kind:
         backbone: TimmBackbone | CustomBackbone = named_by_user(own, folder)
     else:
-        backbone = check({"kind": "timm", **plain["backbone"]}, TimmBackbone, "backbone")
+        backbone = check(without_hidden({"kind": "timm", **plain["backbone"]}), TimmBackbone, "backbone")
     model = create(backbone, seen.image_size).model
     at = plain["cut"]
     cuts: Mapping[str, Any] = {

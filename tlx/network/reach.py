@@ -138,7 +138,7 @@ def _points_until(model: nn.Module, known: list[Point], until: int | str, image_
     valid = layers(model, image_size)
     if until not in valid:
         names = [point.name for point in known]
-        raise InputError(f"cut.until={until} does not exist", nearest(str(until), names + valid))
+        raise InputError(f"cut.until={until} does not exist", nearest(str(until), dict.fromkeys(names + valid)))
     held = _needed(model, LayerCut(name=str(until)), image_size)
     inside = [point for point in known if _needed(model, StageCut(stage=point.stage or 0), image_size) < held]
     return [*inside, Point("layer", str(until))]

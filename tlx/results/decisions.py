@@ -32,13 +32,27 @@ class Decisions:
                 raise InputError(f"{path} is damaged", "train again")
             self.taken = content
 
-    def take(self, name: str, compute: Callable[[], Any]) -> Any:
+    def take(self, name: str, compute: Callable[[], Any], read: Callable[[Any], Any] = lambda value: value) -> Any:
         """Return the decision called ``name``: the one that was taken before, else what ``compute`` returns.
 
-        The value is plain (JSON), and stands in the file before it is used.
+        The value is plain (JSON), and stands in the file before it is used; ``read`` makes of it what is returned.
+
+        Raises:
+            InputError: ``read`` can make nothing of what stands in the file.
         """
         if name not in self.taken:
             self.taken[name] = self.share(compute())
             if self.path is not None and self.writes:
                 write_json(self.path, self.taken)
-        return self.taken[name]
+        return self.read(name, read)
+
+    def read(self, name: str, read: Callable[[Any], Any]) -> Any:
+        """Return what ``read`` makes of a decision that was taken.
+
+        Raises:
+            InputError: It can make nothing of it.
+        """
+        try:
+            return read(self.taken[name])
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
+            raise InputError(f"{self.path} is damaged: {name} is no decision", "train again") from None

@@ -7,9 +7,11 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tlx.secrecy import discreet, discreet_word
 
 # Warnings that do not apply here, each with its reason; in a log they would only send a reader astray.
 EXPECTED = (
@@ -25,14 +27,25 @@ ADVERT = re.compile("^. Tip: For seamless cloud|^`weights_only` was not set")
 CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "timm")
 
 
+class _Discreet(logging.Formatter):
+    """Writes records, tracebacks too, with masks for what is secret."""
+
+    def __init__(self, secrets: Collection[str], form: str) -> None:
+        super().__init__(form)
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        return discreet(super().format(record), self._secrets)
+
+
 @contextmanager
-def logged(path: Path | None) -> Iterator[None]:
-    """Send every log record and warning of the block to a file, or nowhere."""
+def logged(path: Path | None, secrets: Collection[str] = ()) -> Iterator[None]:
+    """Send every log record and warning of the block to a file, without ``secrets``, or nowhere."""
     handler: logging.Handler = logging.NullHandler()
     if path is not None:
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.addFilter(lambda record: not ADVERT.search(record.getMessage()))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Discreet(secrets, "%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -46,7 +59,7 @@ def logged(path: Path | None) -> Iterator[None]:
         with warnings.catch_warnings():
             for message in EXPECTED:
                 warnings.filterwarnings("ignore", message)
-            logging.getLogger("tlx").info("command: %s", shlex.join(sys.argv))
+            logging.getLogger("tlx").info("command: %s", shlex.join(map(discreet_word, sys.argv)))
             yield
     finally:
         logging.captureWarnings(False)

@@ -65,6 +65,7 @@ class RunFolder:
         folder = cls(Path(path).expanduser())
         if not folder.config.is_file():
             raise InputError(f"run={folder.path} holds no run", "give a folder that `train` made, with its config.json")
+        must_stay_inside(folder.path)
         return folder
 
     @contextmanager
@@ -102,6 +103,13 @@ class RunFolder:
             raise InputError(f"{self.config} is damaged", "run again")
         return config
 
+    def read_result(self) -> dict[str, Any]:
+        """Read what the run measured."""
+        result = read_json(self.result)
+        if not isinstance(result, dict):
+            raise InputError(f"{self.result} is damaged", "run again")
+        return result
+
     def fail(self, reason: str, exit_code: int) -> None:
         """Record why a run failed, for the comparison of its sweep."""
         write_json(self.failure, {"reason": reason, "exit_code": exit_code})
@@ -110,6 +118,21 @@ class RunFolder:
     def resume_command(self) -> str:
         """The command that goes on with this run."""
         return f"python -m tlx resume run={shlex.quote(shown(self.path))}"
+
+
+def must_stay_inside(path: Path) -> None:
+    """Make sure that no link in a folder, which may come from anyone, leads out of it: it is read, and written to.
+
+    Raises:
+        InputError: One does.
+    """
+    root = path.resolve()
+    for place, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            link = Path(place, name)
+            if link.is_symlink() and not link.resolve().is_relative_to(root):
+                what = f"{shown(path)} holds a link that leads out of it: {link.relative_to(root)}"
+                raise InputError(what, "put what it means in its place")
 
 
 def _locked(handle: int) -> bool:

@@ -16,7 +16,7 @@ from tlx.errors import InputError
 from tlx.network.activation_map import activation_maps
 from tlx.network.network import Network
 from tlx.results.predictions import Predicted
-from tlx.storage import write, write_json
+from tlx.storage import make_folder, write, write_json
 
 log = logging.getLogger("tlx")
 
@@ -33,7 +33,7 @@ def keep_mistakes(folder: Path, network: Network, images: Images, prepare: Prepa
     """
     wrong = np.flatnonzero(~said.right)
     worst = wrong[np.argsort(-said.probability[wrong], kind="stable")][:MOST]
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     seen = [prepare.sized(images.read(int(index), prepare.least)) for index in worst]
     maps, reason = _maps(network, seen, prepare, said.predicted[worst])
     rows: list[dict[str, Any]] = []

@@ -135,7 +135,8 @@ def _settled(
             say(console(), "pace", _told(pace, paces[0], seconds, "inference" if trains is None else "training"))
         return asdict(pace)
 
-    return Pace(**decisions.take(name, find))
+    pace: Pace = decisions.take(name, find, Pace.read)
+    return pace
 
 
 def open_paces(config: TrainerConfig, trunk: Any, device: torch.device) -> list[Pace]:
@@ -166,7 +167,7 @@ def _key(
     return {
         "processor": name_of(device),
         "torch": torch.__version__,
-        "backbone": [backbone.target if isinstance(backbone, CustomBackbone) else backbone.name, repr(backbone.kwargs)],
+        "backbone": [backbone.target if isinstance(backbone, CustomBackbone) else backbone.name, backbone.kwargs],
         "shapes": _digest(shapes),
         "cut": asdict(trunk.point),
         "image_size": trunk.image_size,

@@ -28,7 +28,7 @@ from tlx.network.head_alone import HeadAlone
 from tlx.network.inference import Classifier, predict
 from tlx.network.network import Network
 from tlx.results.console import console, say
-from tlx.storage import read_tensors, write_tensors
+from tlx.storage import make_folder, read_tensors, write_tensors
 from tlx.training.kept import kept
 from tlx.training.lr_range import with_rate
 from tlx.training.pace import settle_pace
@@ -187,7 +187,8 @@ def fit(
         mix_for(work.config.augment, len(work.source.classes)) if rows is None else None,
     )
     home = work.folder.checkpoints / phase.name
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(work.folder.checkpoints)
+    make_folder(home)
     goes_on = work.resuming if resuming is None else resuming
     state = str(home / LAST) if goes_on and (home / LAST).is_file() else None
     start = standing(work, network, phase) if phase.index and state is None else None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import TlxError
+from tlx.secrecy import hidden
 from tlx.storage import read_json, write_json
 
 log = logging.getLogger("tlx")
@@ -21,7 +22,7 @@ class Remembered:
     """
 
     def __init__(self, folder: Path | None, question: dict[str, Any]) -> None:
-        self.question: dict[str, Any] = json.loads(json.dumps(question))
+        self.question: dict[str, Any] = json.loads(json.dumps(hidden(question)))
         digest = hashlib.blake2b(json.dumps(self.question, sort_keys=True).encode(), digest_size=16).hexdigest()
         self.path = None if folder is None else folder / f"{digest}.json"
 

@@ -30,6 +30,7 @@ from tlx.results.predictions import Predicted, predicted
 from tlx.results.progress import bar
 from tlx.results.result import data_name
 from tlx.results.run_folder import RunFolder, shown
+from tlx.secrecy import discreet_word
 from tlx.storage import cannot_write, read_json, write_json
 from tlx.training.page import make_page_of
 from tlx.verbs.finished import Finished, open_finished, trainer_for
@@ -130,9 +131,10 @@ def _keep(
 
     ``images`` is their fingerprint.
     """
-    own = read_json(run.folder.result)
-    command = shlex.join(["python", "-m", "tlx", *sys.argv[1:]])
-    fingerprints = {**own["fingerprints"], "test": images}
+    own = run.folder.read_result()
+    command = shlex.join(["python", "-m", "tlx", *map(discreet_word, sys.argv[1:])])
+    known = own.get("fingerprints")
+    fingerprints = {**(known if isinstance(known, dict) else {}), "test": images}
     result = {**own, **measured, "fingerprints": fingerprints, "run_dir": str(output.path), "command": command}
     write_json(output.result, result)
     write_json(output.data, source.facts)

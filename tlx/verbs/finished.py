@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import pytorch_lightning as pl
@@ -51,8 +51,9 @@ def _lay_out_again(asked: Trainer, run: Finished) -> Pace:
     The network's weights are laid out for it. A run from before paces were settled has what its config says, which may
     be ``auto``: nothing is known, and the weights stay as they are.
     """
-    taken = Decisions(run.folder.decisions).taken
-    settled = taken.get(f"pace/{plan(run.settings)[-1].name}") or taken.get("pace/features") or {}
+    decisions = Decisions(run.folder.decisions)
+    name = next((n for n in (f"pace/{plan(run.settings)[-1].name}", "pace/features") if n in decisions.taken), None)
+    settled = asdict(decisions.read(name, Pace.read)) if name else {}
     parts = {
         name: given if given != "auto" else settled.get(name, had)
         for name, given, had in (

@@ -26,6 +26,7 @@ from tlx.results.console import amount, console, say
 from tlx.results.decisions import Decisions
 from tlx.results.progress import bar
 from tlx.training.banks import Banks
+from tlx.training.batches import must_train
 from tlx.training.outline import outline
 from tlx.training.survey import settle_cut
 from tlx.training.work import assemble, head_alone
@@ -47,7 +48,8 @@ def inspect(config: TrainConfig) -> None:
     banks = Banks(config, decisions)
     config, _ = settle_cut(config, source, trainer, decisions, Clock(time.monotonic(), 0.0), banks)
     network, preprocessing, surgery = assemble(config, source)
-    announce(config, source, network, surgery, data_table.show)
+    must_train(config, network, len(source.train.labels), trainer)
+    announce(config, source, network, surgery, trainer.world_size, data_table.show)
     whole = create(config.backbone, config.data.image_size).model
     out.print()
     size = preprocessing.image_size

@@ -11,7 +11,7 @@ from tlx.results.comparison import collect, show
 from tlx.results.console import console, say
 from tlx.results.page.compare import write_comparison
 from tlx.results.page.report import write_report
-from tlx.results.run_folder import RunFolder, overrides_of, shown
+from tlx.results.run_folder import RunFolder, must_stay_inside, overrides_of, shown
 
 
 def report(config: ReportConfig) -> None:
@@ -26,6 +26,8 @@ def report(config: ReportConfig) -> None:
     done = [path for path in paths if RunFolder(path).result.is_file()]
     if len(paths) == 1:
         RunFolder(paths[0]).must_be_finished()
+    for path in paths:
+        must_stay_inside(path)
     for path in done:
         say(out, "report", shown(write_report(RunFolder(path))))
     if len(paths) == 1:

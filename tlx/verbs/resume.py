@@ -17,6 +17,7 @@ from tlx.results.clock import Clock
 from tlx.results.console import console, say, summary
 from tlx.results.log import logged
 from tlx.results.run_folder import RunFolder
+from tlx.secrecy import hidden, without_hidden
 from tlx.storage import read_json, write_json
 from tlx.verbs.train import train
 
@@ -37,12 +38,15 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     extended = _extended(config, settings)
     told = _growth(settings, extended)
     if folder.result.is_file():
-        result: dict[str, Any] = read_json(folder.result)
+        result: dict[str, Any] = folder.read_result()
         if told and result.get("best") is None and len(plan(settings)) == 1:
             raise InputError("this run was solved on features and has no epochs to extend", "leave the epochs out")
         if not told:
             say(out, "resume", "this run is finished; nothing is left to do")
-            summary(out, result)
+            try:
+                summary(out, result)
+            except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+                raise InputError(f"{folder.result} is damaged ({error!r:.200})", "run again") from None
             return result
     if told:
         say(out, "resume", f"{told}; the {settings.schedule.kind} schedule is stretched over them")
@@ -98,15 +102,16 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
     Raises:
         InputError: A custom backbone without ``own`` to name it, with other arguments than it had, or the reverse.
     """
-    resolved = resolved_config(plain)
+    resolved = without_hidden(resolved_config(plain))
     backbone = resolved.get("backbone")
     if isinstance(backbone, dict) and backbone.get("kind") == CustomBackbone.kind:
         if own.target is None:
             what = "this run's backbone is a network of your own, and a run folder names no code"
             raise InputError(what, "name it again: backbone.target=MODULE.CLASS (and backbone.kwargs={...} as before)")
-        if (had := backbone.get("kwargs") or {}) != (own.kwargs or {}):  # compared, never handed on
+        had = backbone.get("kwargs") or {}
+        if had != without_hidden(hidden(own.kwargs or {})):  # compared, never handed on
             told = ", ".join(f"{key}: {value}" for key, value in had.items()) if isinstance(had, dict) else had
-            what = f"backbone.kwargs={own.kwargs} is not what this run was trained with"
+            what = f"backbone.kwargs={hidden(own.kwargs)} is not what this run was trained with"
             raise InputError(what, f"if you trust the folder: 'backbone.kwargs={{{told}}}'")
         resolved["backbone"] = {**backbone, "target": own.target, "kwargs": own.kwargs}
     elif own.target is not None:

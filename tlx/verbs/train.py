@@ -35,7 +35,9 @@ from tlx.results.progress import bar
 from tlx.results.result import compose
 from tlx.results.run_folder import RunFolder, shown
 from tlx.storage import write_json
+from tlx.training import batches
 from tlx.training.banks import Banks
+from tlx.training.batches import must_train
 from tlx.training.page import make_page
 from tlx.training.phases import train_phases
 from tlx.training.race import race
@@ -66,9 +68,10 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
         config, survey = settle_cut(config, source, trainer, decisions, clock, banks)
         network, preprocessing, surgery = assemble(config, source)
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming, banks)
+        must_train(config, network, len(source.train.labels), trainer)
         if trainer.is_global_zero:
             must_have_room(folder, config, network)
-            announce(config, source, network, surgery)
+            announce(config, source, network, surgery, trainer.world_size)
         folder.began = True
 
         started, raced = combined(hashed(network.trunk.state_dict())), None
@@ -161,9 +164,10 @@ def announce(
     source: Source,
     network: Network,
     surgery: Surgery,
+    world: int = 1,
     table: Callable[[Console, dict[str, Any]], None] = data_table.brief,
 ) -> None:
-    """Say what is about to happen; ``table`` prints the facts about the images."""
+    """Say what is about to happen, in ``world`` processes; ``table`` prints the facts about the images."""
     out = console()
     counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
     place = next((str(value) for name in ("root", "file", "name") if (value := getattr(config.data, name, None))), "")
@@ -188,6 +192,8 @@ def announce(
         say(out, label, f"{trains(config, network, phase)}, {manner(config, network, phase)}")
         for remark in remarks(config, network, phase):
             say(out, "", remark)
+    for remark in batches.remarks(config, network, source, world):
+        say(out, "", remark)
 
 
 def _labels(source: Source, split: str) -> torch.Tensor:

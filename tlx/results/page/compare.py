@@ -103,7 +103,7 @@ def _runs(rows: Sequence[Row], paths: Sequence[Path]) -> list[Run]:
     runs = []
     for (row, path), label in zip(done, labels, strict=True):
         folder = RunFolder(path)
-        result = read_json(folder.result)
+        result = folder.read_result()
         runs.append(Run(folder, row, label, result, _said(folder, result)))
     return runs
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import UndefinedError
+from jinja2 import TemplateError
 from markupsafe import Markup
 
 from tlx.errors import InputError
@@ -46,6 +46,11 @@ LATER = (
 )  # that older results may lack
 
 Row = dict[str, Any]
+# What files from anyone make of a page: it is made from them and from nothing else.
+DAMAGES = (
+    KeyError, TypeError, IndexError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError,
+    TemplateError,
+)  # fmt: skip
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -56,12 +61,13 @@ def write_report(folder: RunFolder) -> Path:
     Raises:
         InputError: The run is not finished, or its result is damaged.
     """
-    result = read_json(folder.result)
+    result = folder.read_result()
     try:
         result = {**dict.fromkeys(LATER), **result}
         page = render("report.html.j2", **_content(folder, result))
-    except (KeyError, TypeError, IndexError, UndefinedError) as error:
-        raise InputError(f"{folder.result} is damaged ({error!r})", "run again") from None
+    except DAMAGES as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"{folder.result} or a file beside it is damaged ({told[:200]})", "run again") from None
     write_text(folder.report, page)
     return folder.report
 
@@ -184,7 +190,7 @@ def _mistakes(folder: RunFolder, said: Predicted | None, classes: Sequence[str])
 
 def embedded(folder: Path, name: str) -> str:
     """Return a picture as a data URI; a name that leads elsewhere is none of ours."""
-    if Path(name).name != name:
+    if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
         raise InputError(f"{folder / 'mistakes.json'} names {name}, which is no file of its folder", "run again")
     kind = "png" if name.endswith(".png") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode((folder / name).read_bytes()).decode()}"
