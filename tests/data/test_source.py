@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tlx.data.module import Views
 from tlx.data.source import ArrayImages, FileImages, fingerprint
 from tlx.data.transforms import Prepare
-from tlx.door.job import judge
+from tlx.door.verdict import judge
 from tlx.errors import EXIT_INPUT, EXIT_MACHINE, InputError, MachineError
 from tlx.preprocessing import Preprocessing
 

@@ -13,7 +13,7 @@ import pytest
 from hydra.errors import HydraException
 
 from tests.conftest import TINY
-from tlx.door.job import judge
+from tlx.door.verdict import judge
 from tlx.errors import InputError, Interrupted, MachineError, NumericalError, TlxError
 from tlx.results.run_folder import RunFolder
 
@@ -62,9 +62,9 @@ KINDS: list[tuple[BaseException, int, str]] = [
     ("error", "code", "said"), KINDS, ids=lambda v: repr(v)[:40] if isinstance(v, BaseException) else ""
 )
 def test_every_failure_has_a_code_and_a_message(error: BaseException, code: int, said: str) -> None:
-    assert judge(error, "train")[0] == code
-    assert said in judge(error, "train")[1]
-    assert "\n" not in judge(error, "train")[1]
+    assert judge(error)[0] == code
+    assert said in judge(error)[1]
+    assert "\n" not in judge(error)[1]
 
 
 THROUGH_THE_DOOR = [1, 4, 6, 13, 16]  # a user's error, two signals, a bug, a sys.exit
@@ -162,7 +162,7 @@ def test_a_message_from_a_worker_is_cut_to_its_last_line() -> None:
     text = (
         "Caught InputError in DataLoader worker process 0.\nTraceback ...\ntlx.errors.TlxError: broken.jpg is damaged"
     )
-    assert judge(TlxError(text), "train") == (2, "broken.jpg is damaged")
+    assert judge(TlxError(text)) == (2, "broken.jpg is damaged")
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import logging
-import re
-import shlex
 import sys
 import time
 import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,17 +23,16 @@ from tlx.config.check import check
 from tlx.config.knots import must_be_short, resolved
 from tlx.config.roots import ROOTS, OwnBackbone, ResumeConfig
 from tlx.door.complaints import explain
+from tlx.door.masks import mask, told
 from tlx.door.processes import children_run, is_child, run_dir
+from tlx.door.verdict import judge
 from tlx.results.console import console, say
 from tlx.results.console import error as say_error
 from tlx.results.log import logged
 from tlx.results.run_folder import LOCK, RunFolder, shown
-from tlx.secrecy import SECRET, discreet, discreet_word, hidden, secrets_in
-from tlx.storage import read_json, read_text, write_text
+from tlx.secrecy import discreet, hidden, secrets_in
+from tlx.storage import read_json
 
-# How torch, its allocators and the system say it.
-NO_MEMORY = re.compile(r"out of memory|(?:can't|cannot) allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
-LOST_WORKER = re.compile(r"DataLoader worker .*(?:killed by signal|exited unexpectedly)", re.DOTALL)
 WRITES = ("train", "pretrain")  # verbs that make a run folder
 
 
@@ -50,7 +46,7 @@ def run(verb: str, config: DictConfig, command: list[str], resuming: bool = Fals
         perform(verb, config, command, resuming)
         return errors.EXIT_DONE
     except BaseException as error:
-        code, message = judge(error, verb)
+        code, message = judge(error)
         if code == errors.EXIT_BUG and not isinstance(error, errors.TlxError):
             traceback.print_exception(error)
             message = f"this is a bug in tlx: {message}; please report it with the lines above"
@@ -73,7 +69,7 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
         folder = RunFolder(path) if verb in WRITES else None
         secrets = frozenset(secrets_in(OmegaConf.to_container(config, resolve=False)))
         if folder is not None and not is_child():
-            _hide(folder.path, secrets)
+            mask(folder.path, secrets)
         plain = plain_config(config, verb)
         secrets |= frozenset(secrets_in(OmegaConf.to_container(config, resolve=True)))
         checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
@@ -87,7 +83,7 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
             _begin(folder)
         with logged(folder.log if folder else None, secrets), _held(verb, checked, folder):
             try:
-                return _dispatch(verb, checked, folder, _told(command, secrets))
+                return _dispatch(verb, checked, folder, told(command, secrets))
             except errors.Interrupted as interruption:
                 logging.getLogger("tlx").info("%s", interruption)
                 raise
@@ -96,7 +92,7 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
                 raise
     except BaseException as error:
         if folder is not None and not is_child() and not folder.result.exists():
-            code, message = judge(error, verb)
+            code, message = judge(error)
             _record(folder, discreet(message, secrets), code, made)
         raise
 
@@ -118,31 +114,6 @@ def _keep_environment(raw: Any, resolved: Any) -> Any:
     if isinstance(raw, Mapping) and isinstance(resolved, Mapping):
         return {key: _keep_environment(raw[key], resolved[key]) for key in resolved}
     return raw if isinstance(raw, str) and "${oc.env:" in raw else resolved
-
-
-def _hide(path: Path, secrets: Collection[str]) -> None:
-    """Put masks into what Hydra wrote of the command line, before anything else happens."""
-    files = [*(path / ".hydra").glob("*.yaml"), path.parent / "multirun.yaml"]
-    for file in files if HydraConfig.get().mode == RunMode.MULTIRUN else files[:-1]:
-        if not file.is_file() or not (secrets or SECRET.search(read_text(file))):
-            continue
-        written = OmegaConf.to_container(OmegaConf.create(read_text(file)), resolve=False)
-        if (masked := _without(written, secrets)) != written:
-            write_text(file, OmegaConf.to_yaml(OmegaConf.create(masked)))
-
-
-def _without(written: Any, secrets: Collection[str]) -> Any:
-    """Return what Hydra wrote, overrides among it, with masks."""
-    if isinstance(written, dict):
-        return {key: _without(value, secrets) for key, value in hidden(written).items()}
-    if isinstance(written, list):
-        return [_without(value, secrets) for value in written]
-    return discreet_word(written, secrets) if isinstance(written, str) else written
-
-
-def _told(command: Sequence[str], secrets: Collection[str]) -> str:
-    """Return the command line as it is kept."""
-    return shlex.join(["python", "-m", "tlx", *(discreet_word(word, secrets) for word in command)])
 
 
 def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
@@ -236,41 +207,6 @@ def _unswept() -> Iterator[None]:
             gc.freeze()
         if on:
             gc.enable()
-
-
-def judge(error: BaseException, verb: str) -> tuple[int, str]:
-    """Return the exit code of an exception, and its message."""
-    if isinstance(error, errors.TlxError):
-        return error.exit_code, _last_line(error)
-    lightnings = isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt)
-    if isinstance(error, KeyboardInterrupt) or lightnings:  # its trainer turns the one into the other
-        return errors.EXIT_SIGINT, "interrupted; the last saved state stands"
-    if isinstance(error, SystemExit):
-        code = error.code if isinstance(error.code, int) else errors.EXIT_BUG
-        return code or errors.EXIT_BUG, f"something called sys.exit({error.code!r})"
-    if "shared memory" in str(error).lower():
-        mend = "give it more (of a container: --shm-size=8g), or read without worker processes: data.workers=0"
-        return errors.EXIT_MACHINE, f"shared memory is full; {mend}"
-    if LOST_WORKER.search(str(error)):
-        mend = "lower data.batch_size or data.workers; data.workers=0 reads without worker processes"
-        return (
-            errors.EXIT_MACHINE,
-            f"a process that reads images was ended from outside, often for lack of memory; {mend}",
-        )
-    if isinstance(error, MemoryError) or NO_MEMORY.search(str(error)):
-        return errors.EXIT_MACHINE, "out of memory; lower data.batch_size, or use trainer.precision=bf16-mixed"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
-        return errors.EXIT_MACHINE, f"{error.strerror}: {error.filename}; free space or choose hydra.run.dir=PATH"
-    return errors.EXIT_BUG, f"{type(error).__name__}: {_last_line(error)}"
-
-
-def _last_line(error: BaseException) -> str:
-    """Take the message; one that a data worker wrapped in its own traceback stands on the last line."""
-    message = str(error).strip() or type(error).__name__
-    if isinstance(error, errors.TlxError) and not message.startswith("Caught "):
-        return message  # of several lines, where it draws what it expects
-    lines = message.splitlines()
-    return lines[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 
 
 def _record(folder: RunFolder, message: str, code: int, made: bool) -> None:

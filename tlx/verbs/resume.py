@@ -18,7 +18,7 @@ from tlx.results.console import console, say, summary
 from tlx.results.log import logged
 from tlx.results.run_folder import RunFolder
 from tlx.secrecy import hidden, without_hidden
-from tlx.storage import read_json, write_json
+from tlx.storage import write_json
 from tlx.verbs.train import train
 
 
