@@ -26,10 +26,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         numbers = (*self.mean, *self.std, self.crop)
-        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or not 0 < self.crop <= 1:
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers) or self.crop <= 0:
             raise ValueError("numbers that prepare no image")
-        if not isinstance(self.image_size, int) or not 0 < self.image_size <= LARGEST:
-            raise ValueError(f"an image size of {self.image_size}")
+        if not isinstance(self.image_size, int) or self.image_size < 1 or not 1 <= self.side <= LARGEST:
+            raise ValueError(f"images of {self.image_size} px of {self.image_size / self.crop:g}")
 
     @property
     def side(self) -> int:

@@ -132,7 +132,7 @@ def test_a_damaged_image_is_named_in_one_line_through_a_worker(tmp_path: Path) -
     with pytest.raises(InputError) as caught:
         list(loader)
     assert "Traceback" in str(caught.value)
-    code, message = judge(caught.value, "train")
+    code, message = judge(caught.value)
     assert code == EXIT_INPUT
     assert message.startswith(f"the image {path} cannot be decoded (")
     assert message.endswith("data.on_bad=skip leaves such images out, data.scan=full finds them before training")

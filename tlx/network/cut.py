@@ -170,8 +170,10 @@ def _features(model: nn.Module, image_size: int) -> str:
     known = stages(model)
     if description_of(model):  # which has been measured
         shapes = [(stage.channels, *(2 * (math.ceil(image_size / stage.reduction),))) for stage in known]
-    else:
+    elif hasattr(model, "forward_intermediates"):
         shapes = [tuple(features.shape[1:]) for features in probe(_Stages(model), image_size)]
+    else:
+        return ""
     told = (f"{stage.name} {' x '.join(map(str, shape))}" for stage, shape in zip(known, shapes, strict=False))
     return f"; features at {image_size} px: {', '.join(told)}" if known else ""
 
