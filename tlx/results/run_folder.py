@@ -46,13 +46,17 @@ class RunFolder:
             MachineError: The folder cannot be written.
         """
         folder = cls(path)
+        taken = InputError(f"{folder.path} already holds a run", f"resume it: {folder.resume_command}")
         if fresh and folder.config.exists():
-            raise InputError(f"{folder.path} already holds a run", f"resume it: {folder.resume_command}")
+            raise taken
         try:
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder.path, error) from None
-        write_json(folder.config, config)
+        try:
+            write_json(folder.config, config, fresh)
+        except FileExistsError:  # another run of this moment has the folder
+            raise taken from None
         return folder
 
     @classmethod
