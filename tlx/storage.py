@@ -25,16 +25,14 @@ TEMPORARY, REPLACED = ".tmp", ".old"  # at the end of the names of what is being
 DEEPEST = 100  # levels of a JSON file
 
 
-def write(path: Path, fill: Callable[[IO[bytes]], None], before: Path | None = None, fresh: bool = False) -> None:
+def write(path: Path, fill: Callable[[IO[bytes]], None], before: Path | None = None) -> None:
     """Write a file atomically: a temporary file beside the target, fsync, ``os.replace``.
 
     The temporary file stands in the target's own folder, because a rename is atomic only within a filesystem
     (``TMPDIR`` often lies on another). A failure leaves the old file as it was and no temporary file behind. With
-    ``before``, the old file takes that name, when the new one is whole. A ``fresh`` file replaces none: of several
-    writers one succeeds.
+    ``before``, the old file takes that name, when the new one is whole.
 
     Raises:
-        FileExistsError: A file is there that was to be fresh.
         MachineError: The disk is full, the folder is read-only or missing.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
@@ -46,29 +44,13 @@ def write(path: Path, fill: Callable[[IO[bytes]], None], before: Path | None = N
                 os.fsync(file.fileno())
             if before is not None and path.exists():
                 path.replace(before)
-            _put(temporary, path) if fresh else temporary.replace(path)
+            temporary.replace(path)
             _sync_folder(path.parent)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except FileExistsError:
-        raise
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def _put(temporary: Path, path: Path) -> None:
-    """Rename a file to a name that nobody has; a rename alone would replace what another writer just put there."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a filesystem without hard links
-        if path.exists():
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
-        temporary.replace(path)
-    else:
-        temporary.unlink()
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
@@ -148,10 +130,9 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
-def write_json(path: Path, value: Any, fresh: bool = False) -> None:
-    """Write plain data as JSON, atomically; see ``write`` for ``fresh``."""
-    content = (json.dumps(value, indent=2, ensure_ascii=True) + "\n").encode("utf-8")
-    write(path, lambda file: _discard(file.write(content)), fresh=fresh)
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data as JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=True) + "\n")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -249,7 +249,8 @@ TOLD = [
           lambda root: make(root, {f"{s}/{n}": 3 for s in ("val", "train") for n in ("Zebra", "ant", "10", "9")}),
           0),
     Fault("a name that is no UTF-8", (), ("under different labels", r"not\udcffutf8 \x1b[2J.png",),
-          spoiled(lambda here: shutil.copy(here.parent / "dog/0.png", here / os.fsdecode(b"not\xffutf8 \x1b[2J.png"))), 0),
+          spoiled(lambda here: shutil.copy(here.parent / "dog/0.png", here / os.fsdecode(b"not\xffutf8 \x1b[2J.png"))),
+          0),
 ]  # fmt: skip
 TABLES = [
     Fault("no table", (), ("root/table.csv",)),
@@ -311,7 +312,8 @@ class Code:
 
 GIVEN = ("init.file=w.safetensors",)
 BROKEN = [
-    Fault("another architecture", GIVEN, ("is of another architecture", "0 of 75 kept tensors match (0 %)", "a vision transformer"),
+    Fault("another architecture", GIVEN,
+          ("is of another architecture", "0 of 75 kept tensors match (0 %)", "a vision transformer"),
           file(lambda: saved("test_vit"))),
     Fault("weights for other channels", GIVEN, ("is for images of 1 channel", "read as RGB"),
           file(lambda: saved(in_chans=1))),
@@ -374,7 +376,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(
 @long
 def test_a_batch_of_one_image_is_merged_or_refused(meet: Meet) -> None:
     fault = Fault("a tail of one", (*DEEP, "data.batch_size=13"), ("one image alone is too few for a step",), code=0)
-    meet(fault, *FEW)
+    meet(fault, *FEW, "hydra.run.dir=tail")
     # At 32 px the last BatchNorms of this network see a single value of an image.
     says = ("cannot train on one image a step", "give data.batch_size=2 or more")
     meet(Fault("batches of one", (*DEEP, "data.batch_size=1"), says), *FEW)
