@@ -95,7 +95,7 @@ def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -
     from tlx.door.named import checked_names
 
     _check_usage(overrides)
-    os.environ["TLX_UNIQUE"] = secrets.token_hex(2)  # part of folder names: runs may start in the same second
+    os.environ["TLX_UNIQUE"] = secrets.token_hex(4)  # part of folder names: many may start in a second
     os.environ["HYDRA_FULL_ERROR"] = "1"  # its own report is a traceback; ours is a line
     argv, sys.argv = sys.argv, [sys.argv[0], *overrides]
     try:

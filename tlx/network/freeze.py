@@ -102,7 +102,7 @@ def _matching(patterns: Collection[str], anatomy: Anatomy) -> frozenset[str]:
     found: set[str] = set()
     if not patterns:
         some = ", ".join(dict.fromkeys([*names[:2], *names[-2:]]))
-        what = "freeze.train names nothing that trains"
+        what = "freeze.train names nothing that trains: of the trunk, 0 trainable parameters"
         raise InputError(what, f"give expressions, 'freeze.train=[...]', over names such as {some}; or freeze=trunk")
     for pattern in patterns:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.errors import InputError
-from tlx.storage import cannot_write, read_json, read_text, sweep_up, write_json
+from tlx.storage import TEMPORARY, cannot_write, read_json, read_text, sweep_up, write_json
 
 LOCK = ".lock"
 
@@ -46,13 +47,17 @@ class RunFolder:
             MachineError: The folder cannot be written.
         """
         folder = cls(path)
+        taken = InputError(f"{folder.path} already holds a run", f"resume it: {folder.resume_command}")
         if fresh and folder.config.exists():
-            raise InputError(f"{folder.path} already holds a run", f"resume it: {folder.resume_command}")
+            raise taken
         try:
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder.path, error) from None
-        write_json(folder.config, config)
+        try:
+            _claim(folder.config, config) if fresh else write_json(folder.config, config)
+        except FileExistsError:  # another run of this moment has the folder
+            raise taken from None
         return folder
 
     @classmethod
@@ -118,6 +123,24 @@ class RunFolder:
     def resume_command(self) -> str:
         """The command that goes on with this run."""
         return f"python -m tlx resume run={shlex.quote(shown(self.path))}"
+
+
+def _claim(file: Path, config: dict[str, Any]) -> None:
+    """Write a file that nobody else has written; a rename would replace what another run just put there.
+
+    Raises:
+        FileExistsError: Another has.
+    """
+    mine = file.with_name(f".{file.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    write_json(mine, config)
+    try:
+        os.link(mine, file)
+    except FileExistsError:
+        raise
+    except OSError:  # a filesystem without hard links
+        write_json(file, config)
+    finally:
+        mine.unlink(missing_ok=True)
 
 
 def must_stay_inside(path: Path) -> None:
