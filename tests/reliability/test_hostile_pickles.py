@@ -159,7 +159,8 @@ RUN_FILES = (
     "mistakes/mistakes.json", "failure.json", "profile.csv",
 )  # fmt: skip
 ONLY = {  # which one verb alone reads
-    "report": ("surgery.json", "predictions.csv", "metrics.csv", "mistakes/mistakes.json", "failure.json", "profile.csv",
+    "report": ("surgery.json", "predictions.csv", "metrics.csv", "mistakes/mistakes.json", "failure.json",
+               "profile.csv",
                ".hydra/overrides.yaml"),
     "more": ("checkpoints/train/last.ckpt", "checkpoints/train/best.safetensors"),
     "resume": ("checkpoints/train/last.ckpt", "checkpoints/train/best.safetensors", ".hydra/config.yaml",
