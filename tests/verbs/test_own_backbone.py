@@ -180,7 +180,15 @@ def test_a_target_for_a_run_that_has_none_is_told(tlx: Command, words: tuple[str
         (("backbone=custom",), "backbone.target is missing; give it: backbone.target="),
         (("backbone=custom", "backbone.target=os.system"), "backbone.image_size is missing"),
         (("backbone=custom", "backbone.target=no_such.Net", "backbone.image_size=16"), "there is no module no_such"),
-        (("backbone=custom", "backbone.target=json.dumps", "backbone.image_size=16"), "cannot be called with {}"),
+        (("backbone=custom", "backbone.target=PIL.Image.new", "backbone.image_size=16"), "cannot be called with {}"),
+        (
+            ("backbone=custom", "backbone.target=json.dumps", "backbone.image_size=16"),
+            "is Python's own",
+        ),
+        (
+            ("backbone=custom", "backbone.target=torch.hub.load", "backbone.image_size=16"),
+            "is torch.hub's",
+        ),
         (
             ("cut=layer", "cut.name=fc"),
             "cut.name=fc holds the classifier, behind the last layer; take it off: cut=head",

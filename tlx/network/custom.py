@@ -15,6 +15,7 @@ everything that the layer does not depend on is dropped.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
@@ -37,6 +38,7 @@ from tlx.network.unread import same
 TIMMS_METHODS = (
     "feature_info", "forward_features", "forward_intermediates", "prune_intermediate_layers", "reset_classifier",
 )  # fmt: skip
+NO_NETWORK = "name a class, or a function that returns a module"
 
 
 def build_custom(config: CustomBackbone, image_size: int) -> nn.Module:
@@ -151,10 +153,12 @@ def _imported(target: str) -> Callable[..., Any]:
     what = f"backbone.target={target}"
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target):
         raise InputError(f"{what} is no dotted name", "write MODULE.CLASS, such as my_package.MyNet")
+    parts = target.split(".")
+    if parts[0] in sys.stdlib_module_names:
+        raise InputError(f"{what} is Python's own, and no network", NO_NETWORK)
     here = str(Path.cwd())
     if here not in sys.path and not getattr(sys.flags, "safe_path", False):
         sys.path.insert(0, here)
-    parts = target.split(".")
     lengths = range(len(parts) - 1, 0, -1)
     tried = ((length, _module(".".join(parts[:length]), what)) for length in lengths)
     length, module = next((one for one in tried if one[1] is not None), (0, None))
@@ -168,7 +172,11 @@ def _imported(target: str) -> Callable[..., Any]:
             raise InputError(f"{what}: {module.__name__} has no {part}", nearest(part, offered))
         found = getattr(found, part)
     if not callable(found) or isinstance(found, nn.Module):
-        raise InputError(f"{what} is a {type(found).__name__}", "name a class, or a function that returns a module")
+        raise InputError(f"{what} is a {type(found).__name__}", NO_NETWORK)
+    owner = str(getattr(found, "__module__", None) or "").partition(".")[0]
+    theirs = owner in sys.stdlib_module_names and not isinstance(found, functools.partial)
+    if theirs or (owner == "torch" and not (isinstance(found, type) and issubclass(found, nn.Module))):
+        raise InputError(f"{what} is {found.__module__}'s, and no network", NO_NETWORK)
     return found
 
 
