@@ -17,7 +17,8 @@ PACKAGE = Path(tlx.__file__).parent
 # (floor, place on it): an import goes to a lower floor or, on floor 0 alone, to a lower place.
 FLOORS = {
     "tlx": (0, 0), "errors": (0, 1), "config": (0, 2), "randomness": (0, 3), "storage": (0, 4), "interruption": (0, 5),
-    "guide": (0, 6), "hub": (0, 7), "one_thread": (0, 8), "preprocessing": (0, 9), "secrecy": (0, 10),
+    "guide": (0, 6), "hub": (0, 7), "one_thread": (0, 8), "preprocessing": (0, 9),
+    "secrecy": (0, 10), "caches": (0, 11),
     "network": (1, 0), "data": (1, 0), "results": (1, 0),
     "learner": (2, 0), "features": (2, 0), "export": (2, 0),
     "training": (3, 0),

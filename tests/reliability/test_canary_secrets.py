@@ -38,7 +38,6 @@ def test_the_search_finds_it_in_zips(tmp_path: Path) -> None:
     assert holding(tmp_path) == [f"{tmp_path / 'x.ckpt'}: data.pkl"]
 
 
-@pytest.mark.xfail(strict=True, reason="result.json and the terminal name the bank's folder as the environment gave it")
 def test_a_finished_run_and_a_sweep_keep_no_address_of_the_environment(
     tlx: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorecard: Scorecard
 ) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from tlx import caches
 from tlx.data.header import Header
 from tlx.data.source import Images
 from tlx.errors import InputError, MachineError
@@ -154,7 +155,7 @@ class FileSlots:
 
     def __post_init__(self) -> None:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            caches.make(self.path.parent)
             self.file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise _unusable(self.path, error) from None

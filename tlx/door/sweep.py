@@ -11,6 +11,7 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from tlx import caches
 from tlx.door.arguments import OWN
 from tlx.errors import EXIT_BUG, InputError
 from tlx.results.run_folder import RunFolder, overrides_of
@@ -81,8 +82,17 @@ def again(words: Sequence[str]) -> list[str] | None:
     if strange := [word for word in task if not TASK.match(word) or word.lstrip("+").startswith(CODE)]:
         what = f"{file} asks for {strange[0]!r}, which a folder may not"
         raise InputError(what, "start the sweep again, or resume its runs one by one")
+    task = [word for word in task if _may_stay(word)]
     started_with = [word for word in words if not word.startswith("run=")]
     return ["-m", *started_with, *task, f"hydra.sweep.dir={folder}"]
+
+
+def _may_stay(word: str) -> bool:
+    """Whether a saved word may be repeated: one that names a cache's folder, only if it is one."""
+    key, _, value = word.lstrip("+").partition("=")
+    group, _, inner = key.partition(".")
+    name = caches.KEYS.get((group, inner))
+    return name is None or value == "null" or caches.is_ours(value.strip("'\""), name)
 
 
 def worst(codes: list[int]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlx import caches
 from tlx.errors import MachineError
 from tlx.features.rows import Rows
 from tlx.features.shard import ID_BYTES, SUFFIX, DamagedError, Shard, open_shard, write_shard
@@ -86,7 +87,8 @@ class Store:
         if self.folder is None or self.trouble is not None:
             return False
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            caches.make(self.folder.parent)
+            self.folder.mkdir(exist_ok=True)
             path = write_shard(self.folder, ids, rows)
         except (OSError, MachineError) as error:
             self.trouble = error.what if isinstance(error, MachineError) else f"cannot write {self.folder}: {error}"

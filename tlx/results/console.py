@@ -14,6 +14,8 @@ from rich.text import Text
 
 from tlx.results.run_folder import shown
 
+ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)(?:,'?([^'}]*)'?)?\}")
+
 SPLITS = ("train", "val", "test")
 SHOWN = {
     "loss": "loss",
@@ -115,9 +117,15 @@ def _bank(bank: dict[str, Any]) -> str:
         told += f", {counted(bank['damaged'], 'damaged file')} replaced"
     if bank["dir"] is None:
         return f"{told}; kept in memory only"
-    folder, home = Path(bank["dir"]), Path.home()
+    folder, home = Path(ENVIRONMENT.sub(_given, bank["dir"])).expanduser(), Path.home()
     where = f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else shown(folder)
     return f"{told}; {size(bank['bytes'])} of {bank['max_gb']:g} GB in {where}"
+
+
+def _given(found: re.Match[str]) -> str:
+    """Name what the environment gives, or tell what stands in for it."""
+    name, instead = found.groups()
+    return f"${name}" if name in os.environ or instead is None else instead
 
 
 def size(count: int) -> str:

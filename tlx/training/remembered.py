@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from tlx import caches
 from tlx.errors import TlxError
 from tlx.secrecy import hidden
 from tlx.storage import read_json, write_json
@@ -42,7 +43,7 @@ class Remembered:
         if self.path is None:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            caches.make(self.path.parent)
             write_json(self.path, {"answer": answer, **beside, "question": self.question})
         except (OSError, TlxError) as error:
             log.info("not remembered: %s", error)

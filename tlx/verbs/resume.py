@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tlx import caches
 from tlx.config.check import check
 from tlx.config.groups import BankFeatures, CustomBackbone
 from tlx.config.knots import resolved as resolved_config
@@ -102,7 +103,7 @@ def saved_config(plain: dict[str, Any], own: OwnBackbone) -> TrainConfig:
     Raises:
         InputError: A custom backbone without ``own`` to name it, with other arguments than it had, or the reverse.
     """
-    resolved = without_hidden(resolved_config(plain))
+    resolved = caches.ours(without_hidden(resolved_config(plain)))
     backbone = resolved.get("backbone")
     if isinstance(backbone, dict) and backbone.get("kind") == CustomBackbone.kind:
         if own.target is None:

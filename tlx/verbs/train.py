@@ -109,7 +109,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             race=raced,
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
-            bank=banks.tidy(),
+            bank=_as_written(banks.tidy(), folder),
             certificate=outcome.certificate,
             best=outcome.best,
             frozen_unchanged=True,  # the certificate would have ended the run
@@ -194,6 +194,12 @@ def announce(
             say(out, "", remark)
     for remark in batches.remarks(config, network, source, world):
         say(out, "", remark)
+
+
+def _as_written(bank: dict[str, Any] | None, folder: RunFolder) -> dict[str, Any] | None:
+    """Return what is told of the bank, its folder as the config has it: what the environment gives is not kept."""
+    written = (folder.read_config().get("features") or {}).get("dir")
+    return {**bank, "dir": written} if bank and isinstance(written, str) and "${" in written else bank
 
 
 def _labels(source: Source, split: str) -> torch.Tensor:
