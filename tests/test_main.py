@@ -293,3 +293,15 @@ def test_threads_soon_sleep_while_they_wait_unless_somebody_says_otherwise(given
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert told.stdout.splitlines()[-1] == f"{found} False"
+
+
+@pytest.mark.parametrize("words", [["predict", "--help"], ["case=small_similar", "--cfg", "job"], []])
+def test_who_has_read_enough_hears_no_complaint(tmp_path: Path, words: list[str]) -> None:
+    """A reader such as ``head`` closes the pipe while more is said."""
+    command = [sys.executable, "-m", "tlx", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+        assert run.stdout is not None
+        run.stdout.close()
+        assert run.stderr is not None
+        assert run.stderr.read() == ""
+    assert run.returncode == 0

@@ -29,6 +29,9 @@ def main() -> None:
 
         say(str(error))
         code = error.exit_code
+    except BrokenPipeError:  # whoever reads has read enough, such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be flushed into it
+        code = EXIT_DONE
     sys.exit(code)
 
 
@@ -101,6 +104,8 @@ def compose(verb: str, overrides: list[str], job: Callable[[DictConfig], Any]) -
     try:
         with untying(), checked_names():
             hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=verb)(job)()
+    except BrokenPipeError:
+        raise
     except Exception as error:  # jobs answer for themselves: what arrives here is about the command line
         raise explain(error, verb) from None
     finally:

@@ -31,7 +31,7 @@ def usual(name: str) -> str:
 
 
 def ours(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's resolved config, which may come from anyone; the usual folders stand for any that tlx never made."""
+    """Return a run's resolved config, which may be anyone's, with the usual folders for any that tlx never made."""
     made = {group: dict(inner) if isinstance(inner, Mapping) else inner for group, inner in config.items()}
     for (group, key), name in KEYS.items():
         inner = made.get(group)

@@ -120,7 +120,7 @@ def test_purpose_and_seed_change_what_is_taken() -> None:
 
 
 def test_a_class_of_one_is_told() -> None:
-    with pytest.raises(InputError, match=r"class 'class 1' has one image only"):
+    with pytest.raises(InputError, match=r"class 'class 1' has too few images to split"):
         carve(labels_of([5, 1]), np.arange(6), 0.2, 0, "val", names([5, 1]))
 
 

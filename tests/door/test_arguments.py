@@ -39,6 +39,11 @@ def test_an_unknown_verb_is_named_with_the_nearest(word: str, hint: str) -> None
         split_verb([word])
 
 
+def test_a_case_without_its_key_is_understood() -> None:
+    with pytest.raises(InputError, match="unknown verb 'small_similar'; write case=small_similar"):
+        split_verb(["small_similar"])
+
+
 def test_groups() -> None:
     assert {"backbone", "case", "optimizer"} <= set(groups_of("train"))
     assert "case" not in groups_of("evaluate")

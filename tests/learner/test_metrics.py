@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import sklearn.metrics as reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchmetrics.classification import MulticlassAccuracy
 
 from tlx.learner.metrics import measure, scores
 
@@ -110,3 +113,21 @@ def test_what_is_measured_is_plain_and_half_precision_is_widened() -> None:
 
     assert plain(got)
     assert not plain({"x": np.float64(1)})
+
+
+def test_classes_without_images_are_left_out_of_what_is_balanced() -> None:
+    """Of two classes one is there: half of its images are taken for the other, which is no image missed of that one."""
+    logits, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0])
+    assert measure(logits, labels, ["here", "absent"])["balanced_accuracy"] == pytest.approx(0.5)
+    theirs = MulticlassAccuracy(2, average="macro")(logits, labels)
+    assert float(theirs) == pytest.approx(0.25)  # the control: what it would be otherwise
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
+def test_balanced_accuracy_is_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, said = map(list, zip(*pairs, strict=True))
+    logits = torch.nn.functional.one_hot(torch.tensor(said), 4).float()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is only predicted
+        expected = reference.balanced_accuracy_score(labels, said)
+    assert measure(logits, torch.tensor(labels), list("abcd"))["balanced_accuracy"] == pytest.approx(expected, abs=1e-6)

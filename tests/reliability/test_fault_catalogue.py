@@ -207,7 +207,7 @@ REFUSED = [
           lambda root: make(root, {"": 3}), drawn=True),
     Fault("an empty class", (), ("root/dog has no images", "add images"), tree(cat=4, dog=0)),
     Fault("one class", (), ("one class only: cat", "at least two"), tree(cat=4)),
-    Fault("one image a class", (), ("'dog' has one image only", "at least three"), tree(cat=4, dog=1)),
+    Fault("one image a class", (), ("'dog' has too few images to split", "at least three"), tree(cat=4, dog=1)),
     Fault("a class that train lacks", (), ("root/val has classes that train/ lacks: emu", "add them to train/"),
           lambda root: make(root, {**THREE, "val/emu": 2})),
     Fault("a file of zero bytes", (), ("train/cat/zero.jpg (empty: zero bytes)", "data.on_bad=skip"),

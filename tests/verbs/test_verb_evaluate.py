@@ -70,6 +70,19 @@ def test_evaluate_needs_neither_train_nor_every_class(tlx: Command, photos: Path
     assert "has no val images; split=test" in answer.err
 
 
+def test_a_class_without_images_is_left_out_and_told(tlx: Command, tmp_path: Path, photos: Path, run: str) -> None:
+    shutil.rmtree(photos / "val" / "red")
+    answer = tlx("evaluate", run, "data=folder", f"data.root={photos / 'val'}", "trainer=cpu", "report=true")
+    assert answer.code == 0, answer.err
+    result = json.loads((tmp_path / "run" / "evaluations" / "val_test" / "result.json").read_text())
+    assert result["metrics"]["test"]["balanced_accuracy"] == pytest.approx(result["metrics"]["test"]["accuracy"])
+    low, high = re.search(r"balanced accuracy ([\d.]+) to ([\d.]+)", answer.out).groups()
+    assert float(low) <= result["metrics"]["test"]["balanced_accuracy"] <= float(high)
+    page = (tmp_path / "run" / "evaluations" / "val_test" / "report.html").read_text()
+    assert "No image here is of red" in page
+    assert "balanced over 1 classes" in page
+
+
 def test_evaluate_refuses_unknown_classes(tlx: Command, photos: Path, run: str) -> None:
     for split in ("train", "val"):
         (photos / split / "red").rename(photos / split / "green")
@@ -132,7 +145,12 @@ def test_an_evaluation_is_kept_with_its_page(tlx: Command, tmp_path: Path, photo
     folder = RunFolder(tmp_path / "run" / "evaluations" / "val_test")
     assert answer.out.splitlines()[-1].split() == ["folder", str(folder.path.relative_to(tmp_path))]
     result = json.loads(folder.result.read_text())
-    assert result["images"]["test"] == 12
+    own = json.loads((tmp_path / "run" / "result.json").read_text())["images"]
+    assert result["images"] == {**own, "test": 12}  # the page says what it was trained on
+    page = folder.report.read_text()
+    assert f"Trained on {own['train']} images" in page
+    assert "Measured are other images than the run's own" in page
+    assert "<tr><td>val</td>" not in page
     said = predictions.read(folder.predictions, result["classes"])["test"]
     assert said.right.mean() == pytest.approx(result["metrics"]["test"]["accuracy"])
     assert "of 12 images of val, test are classified rightly" in folder.report.read_text()

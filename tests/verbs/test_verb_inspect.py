@@ -49,6 +49,9 @@ def test_inspect_names_a_cut_inside_a_stage(tlx: Command) -> None:
     answer = tlx("inspect", "case=small_different", *TINY, *words)
     assert answer.code == 0, answer.err
     assert "stages.1.blocks.0" in answer.out
+    (row,) = (line for line in answer.out.splitlines() if "cut inside, at stages.1.blocks.0" in line)
+    kept = next(line.split()[1:3] for line in answer.out.splitlines() if line.startswith("kept "))
+    assert " ".join(kept).removesuffix(" parameters") in row  # what is kept of it, not the whole stage
 
 
 def test_inspect_names_the_head_its_pooling_and_why_it_is_not_solved(tlx: Command) -> None:

@@ -31,7 +31,11 @@ def split_verb(words: list[str]) -> tuple[str, list[str]]:
     if words[0] in VERBS:
         return words[0], words[1:]
     if "=" not in words[0] and not words[0].startswith(("-", "~", "+")):
-        raise InputError(f"unknown verb {words[0]!r}", nearest(words[0], VERBS))
+        from tlx.__main__ import conf_folder
+
+        case = words[0] in (file.stem for file in (conf_folder() / "case").glob("*.yaml"))
+        mend = f"write case={words[0]}" if case else f"{nearest(words[0], VERBS)}; see python -m tlx --help"
+        raise InputError(f"unknown verb {words[0]!r}", mend)
     return "train", words
 
 

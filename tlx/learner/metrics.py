@@ -18,15 +18,25 @@ BINS = 15  # of the calibration error
 VALIDATED = ("loss", "accuracy", "balanced_accuracy", "macro_f1")  # of every epoch; what may be monitored
 
 
+class BalancedAccuracy(MulticlassAccuracy):
+    """The mean recall of the classes that have images; torchmetrics' own counts one that is only predicted, as 0."""
+
+    def compute(self) -> torch.Tensor:
+        """Return the mean recall."""
+        right, _, _, missed = self._final_state()
+        images = right + missed
+        return (right / images.clamp(min=1)).sum() / (images > 0).sum().clamp(min=1)
+
+
 def scores(num_classes: int, checked: bool = True) -> MetricCollection:
     """Create the numbers that every table shows; ``checked``: look at every batch's values, which waits for a device.
 
-    ``accuracy`` counts images alike, ``balanced_accuracy`` classes alike (the mean recall); ``macro_f1`` is the mean F1
-    of the classes; ``top5`` exists where there are more than five classes.
+    ``accuracy`` counts images alike, ``balanced_accuracy`` classes alike (the mean recall of those that have images);
+    ``macro_f1`` is the mean F1 of the classes; ``top5`` exists where there are more than five classes.
     """
     metrics: dict[str, Metric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(num_classes, average="micro", validate_args=checked),
-        "balanced_accuracy": MulticlassAccuracy(num_classes, average="macro", validate_args=checked),
+        "balanced_accuracy": BalancedAccuracy(num_classes, average="macro", validate_args=checked),
         "macro_f1": MulticlassF1Score(num_classes, average="macro", validate_args=checked),
     }
     if num_classes > 5:

@@ -55,7 +55,7 @@ def _stages(config: TrainConfig, network: Network, whole: nn.Module, kept: int, 
     """List the stages; ``kept`` of the backbone's parameters are.
 
     ``fate`` is "kept", "inside" (the cut lies within it) or "cut", ``state`` says from when on it trains. Parameters
-    and multiply-adds are those from the input to the stage's end.
+    and multiply-adds are those from the input to the stage's end, or to the cut inside it.
     """
     rows = []
     point = network.trunk.point
@@ -67,9 +67,9 @@ def _stages(config: TrainConfig, network: Network, whole: nn.Module, kept: int, 
             {
                 "index": cost.stage.index,
                 "name": cost.stage.name,
-                "shape": list(cost.shape),
-                "parameters": cost.parameters,
-                "multiply_adds": cost.multiply_adds,
+                "shape": list(network.trunk.shape if begun else cost.shape),
+                "parameters": kept if begun else cost.parameters,
+                "multiply_adds": multiply_adds(network.trunk, image_size) if begun else cost.multiply_adds,
                 "fate": "kept" if stays else "inside" if begun else "cut",
                 "state": state if stays or begun else "",
                 "ends": point.name if begun else "",

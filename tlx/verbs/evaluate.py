@@ -74,7 +74,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         measured = {
             "metrics": {"test": metrics[config.split]},
             "temperature": {"value": temperature, "test": tempered(logits, labels, temperature)},
-            "images": {"train": 0, "val": 0, "test": len(labels)},
+            "images": {**_trained_on(folder), "test": len(labels)},
+            "evaluates": shown(folder.path),
             "data": name,
             "measured": f"images of {name}, {config.split}",
             "slices": sliced,
@@ -108,6 +109,13 @@ def _opened(config: EvaluateConfig, run: Finished) -> Source:
     return source
 
 
+def _trained_on(run: RunFolder) -> dict[str, int]:
+    """Return how many images the run itself trained on and chose by."""
+    images = run.read_result().get("images")
+    known = images if isinstance(images, dict) else {}
+    return {split: count for split in ("train", "val") if isinstance(count := known.get(split, 0), int)}
+
+
 def _folder(config: EvaluateConfig, data: Any, run: RunFolder) -> RunFolder:
     """Return the folder of this evaluation, one for the same images of the same run."""
     name = re.sub(r"\W+", "_", f"{Path(str(_place(data))).name}_{config.split}")
@@ -137,7 +145,10 @@ def _keep(
     fingerprints = {**(known if isinstance(known, dict) else {}), "test": images}
     result = {**own, **measured, "fingerprints": fingerprints, "run_dir": str(output.path), "command": command}
     write_json(output.result, result)
-    write_json(output.data, source.facts)
+    facts = source.facts
+    counted = facts.get("splits") or {}
+    one: dict[str, int] = next(iter(counted.values()), {})  # these images stand for every split
+    write_json(output.data, {**facts, "splits": {"test": counted.get("test", one)}} if counted else facts)
     predictions.write(output.predictions, {"test": said}, run.model.classes)
     if run.folder.surgery.is_file():
         write_json(output.surgery, read_json(run.folder.surgery))

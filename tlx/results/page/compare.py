@@ -136,8 +136,8 @@ def _plot(folder: Path, figure: Any, name: str) -> Markup:
 
 
 def _curves(folder: Path, runs: Sequence[Run]) -> Markup | None:
-    histories = [(run.label, history_of(run.folder.metrics)) for run in runs]
-    trained = [(label, rows) for label, rows in histories if rows]
+    histories = [(index, run.label, history_of(run.folder.metrics)) for index, run in enumerate(runs)]
+    trained = [found for found in histories if found[-1]]
     return _plot(folder, plots.together(trained), "curves") if trained else None
 
 

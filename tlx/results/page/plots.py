@@ -168,19 +168,22 @@ def cost(points: Sequence[tuple[str, float, float]]) -> Figure:
     return figure
 
 
-def together(histories: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> Figure:
-    """Draw the validation accuracy of several runs by epoch, counted over all phases."""
+def together(histories: Sequence[tuple[int, str, Sequence[dict[str, Any]]]]) -> Figure:
+    """Draw the validation accuracy of several runs by epoch, counted over all phases.
+
+    A run's number, label and epochs; the number gives it the colour that it has among all runs of the page.
+    """
     from matplotlib.ticker import MaxNLocator
 
     with drawing(6.4, 3.8) as (figure, axes):
-        for index, (label, rows) in enumerate(histories):
+        for place, (index, label, rows) in enumerate(histories):
             y = [100 * float(row["val/accuracy"]) for row in rows]
             style = (
                 SERIES[index % len(SERIES)],
                 MARKS[index % len(MARKS)],
                 STROKES[index // len(SERIES) % len(STROKES)],
             )
-            name = _short(label, LABEL) if index < LABELLED else "_"
+            name = _short(label, LABEL) if place < LABELLED else "_"
             axes.plot(
                 range(1, len(y) + 1), y, color=style[0], marker=style[1], linestyle=style[2], markersize=4, label=name
             )

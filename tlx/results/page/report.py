@@ -81,6 +81,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
     history, outline = history_of(folder.metrics), _known(folder.surgery)
     pairs = _pairs(matrix, classes)
     marked = [(row["true_index"], row["said_index"]) for row in pairs]
+    absent = [name for name, count in zip(classes, matrix.sum(1), strict=True) if not count]
     picture = None
     if outline:
         picture = draw(outline, classes)
@@ -93,6 +94,8 @@ def _content(folder: RunFolder, result: Row) -> Row:
         "test": test,
         "measured": result.get("measured") or "test images",
         "intervals": intervals(matrix),
+        "absent": ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else ""),
+        "absent_count": len(absent),
         "chance": float(matrix.sum(1).max() / matrix.sum()),
         "picture": picture and Markup(picture),
         "outline": outline,
