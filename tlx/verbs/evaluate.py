@@ -77,7 +77,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             "images": {**_trained_on(folder), "test": len(labels)},
             "evaluates": shown(folder.path),
             "data": name,
-            "measured": f"images of {name}, {config.split}",
+            "measured": f"{config.split} images of {name}",
             "slices": sliced,
             "seconds": {"total": time.monotonic() - started},
         }

@@ -36,7 +36,7 @@ def figures():
     yield plots.confusion(np.eye(60, dtype=int), [f"class {i}" for i in range(60)], [(0, 1)])
     yield plots.reliability(plots.bins(np.linspace(0.2, 1, 50), np.arange(50) % 2 == 0))
     yield plots.cost([(name, 2.0 + i, 0.5) for i, name in enumerate(HOSTILE)])
-    yield plots.together([(name, rows(["train"] * 3)) for name in HOSTILE])
+    yield plots.together([(index, name, rows(["train"] * 3)) for index, name in enumerate(HOSTILE)])
 
 
 @pytest.mark.parametrize("index", range(7))
@@ -81,3 +81,10 @@ def test_bins_are_those_of_the_calibration_error(drawn: list[tuple[int, bool]]) 
     error = sum(row["images"] * abs(row["confidence"] - row["accuracy"]) for row in found) / len(drawn)
     labels = torch.where(right, surer, 1 - surer)
     assert error == pytest.approx(float(MulticlassCalibrationError(2, n_bins=15)(pairs, labels)), abs=1e-5)
+
+
+def test_a_run_has_one_colour_on_its_whole_page() -> None:
+    """A run that was solved has no curve, and the next one keeps the colour that it has among all."""
+    all_of_them = plots.cost([("solved", 1.0, 0.9), ("trained", 5.0, 0.8)]).axes[0].get_lines()
+    (curve,) = plots.together([(1, "trained", rows(["train"] * 3))]).axes[0].get_lines()
+    assert curve.get_color() == all_of_them[1].get_color() != all_of_them[0].get_color()

@@ -39,6 +39,7 @@ LATER = (
     "cost",
     "best",
     "bank",
+    "evaluates",
     "solver",
     "decisions",
     "certificate",
