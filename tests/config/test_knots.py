@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf, _utils
 
 from tlx.config import knots
-from tlx.config.knots import CHAINED, NODES, KnotError, must_be_short, read_yaml, resolved, untied, untying
+from tlx.config.knots import CHAINED, LETTERS, NODES, KnotError, must_be_short, read_yaml, resolved, untied, untying
 from tlx.errors import InputError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text("ab c:-#&*{}[]", max_size=6)
@@ -161,6 +161,15 @@ def test_a_text_that_doubles_itself_is_refused_before_it_is_resolved() -> None:
         resolved(plain)
     # The negative control: its beginning is short, and longer for every level.
     assert resolved(dict(list(plain.items())[:5]))["a4"] == "ha" * 16
+
+
+def test_a_long_value_may_be_named_a_few_times_and_not_many() -> None:
+    """A file of 200 kB would make a text of a gigabyte, of plain values alone."""
+    long, times = "x" * (LETTERS // 4), "${long}"
+    assert len(resolved({"long": long, "all": [times * 2, {"x": times * 2}]})["all"][0]) == LETTERS // 2
+    for many in ({"all": times * 5}, {"all": [times] * 5}, {"all": times * 4, "short": "y", "also": "${short}"}):
+        with quick(), pytest.raises(InputError, match=r"interpolations of the config make 1,[0-9,]+ letters; at most"):
+            resolved({"long": long, **many})
 
 
 @pytest.mark.parametrize(
