@@ -8,17 +8,18 @@ from typing import Any
 
 MASK = "***"
 LEAST = 4  # letters of a secret that is looked for wherever it may stand; shorter ones are part of other words
-NAME = r"[\w-]*(?:passw(?:or)?d|passphrase|secret|credential|(?:api|access|private)_?key)[\w-]*|(?:[\w-]+_)?token"
+NAME = r"[\w-]*(?:passw(?:or)?d|passphrase|secret|credential|(?:api|access|private)[_-]?key)[\w-]*|(?:[\w-]+[_-])?token"
 SECRET = re.compile(NAME, re.IGNORECASE)
 ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+\}")  # names a secret and holds none
+QUOTED = r"'(?:[^'\\]|\\.|'')*'|'[^']*'|\"(?:[^\"\\]|\\.)*\"|\"[^\"]*\"|['\"].*"  # or never closed
 # KEY=VALUE, KEY: VALUE, 'KEY': VALUE, each as far as the value goes.
 GIVEN = re.compile(
     rf"(?<![\w-])(?P<key>['\"]?(?:{NAME})['\"]?\s*[=:]\s*)"
-    r"(?P<value>'[^']*'|\"[^\"]*\"|\{[^}]*\}|\[[^\]]*\]|(?!\$\{oc\.env:\w+\})[^\s,;}\])'\"]+)",
+    rf"(?P<value>{QUOTED}|\{{[^}}]*\}}|\[[^\]]*\]|(?!\$\{{oc\.env:\w+\}})(?:\$\{{[^}}]*\}}|[^\s,;}}\])'\"])+)",
     re.IGNORECASE,
 )
 WORDS = re.compile(r"['\"]?(?:true|false|null|none|-?\d+(?:\.\d+)?)['\"]?", re.IGNORECASE)  # class_token=true, say
-PERSON = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")  # of https://person:password@host
+PERSON = re.compile(r"(?<=://)[^/\s\"]+(?=@)")  # of https://person:password@host; a password may have ' and @
 
 
 def hidden(value: Any, key: str = "") -> Any:
@@ -36,6 +37,8 @@ def without_hidden(value: Any) -> Any:
     """Return plain data without what was hidden in it."""
     if isinstance(value, Mapping):
         return {name: without_hidden(inner) for name, inner in value.items() if inner != MASK}
+    if isinstance(value, list | tuple):
+        return [without_hidden(inner) for inner in value]
     return value.replace(f"://{MASK}@", "://") if isinstance(value, str) else value
 
 

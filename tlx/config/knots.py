@@ -14,6 +14,7 @@ from tlx.errors import InputError
 
 NODES = 100_000  # values that a YAML file may stand for
 CHAINED = 16  # interpolations of what is itself interpolated: each may multiply what the others make
+LETTERS = 1_000_000  # that interpolations of plain values may add up to: each may name the same long one
 PLAIN = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")  # which names a key from the root
 HARMLESS = re.compile(r"\$\{(oc\.env|now|hydra):[^${}]*\}")
 
@@ -85,15 +86,19 @@ def must_be_short(plain: Mapping[str, Any]) -> None:
     """Refuse a config whose interpolations, resolved, may make a huge text of a short one.
 
     Raises:
-        InputError: More than ``CHAINED`` of them are not of a plain value.
+        InputError: More than ``CHAINED`` of them are not of a plain value, or the others make over ``LETTERS``.
     """
-    chained = 0
+    chained = letters = 0
     for text in _texts(plain):
-        rest = PLAIN.sub(lambda found: "" if _is_plain(plain, found[1]) else found[0], HARMLESS.sub("", text))
-        chained += rest.count("${")
+        rest = HARMLESS.sub("", text)
+        named = [_letters(plain, found[1]) for found in PLAIN.finditer(rest)]
+        chained += rest.count("${") - sum(count is not None for count in named)
+        letters += sum(count or 0 for count in named)
     if chained > CHAINED:
         what = f"the config has {chained} interpolations of what is itself interpolated, or of whole groups"
         raise InputError(what, f"write values out; at most {CHAINED} of them are resolved")
+    if letters > LETTERS:
+        raise InputError(f"the interpolations of the config make {letters:,} letters", f"at most {LETTERS:,} are made")
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -107,7 +112,9 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _is_plain(config: Any, key: str) -> bool:
+def _letters(config: Any, key: str) -> int | None:
+    """Return how long a plain value is as a text; None: there is no such value, or it is interpolated itself."""
     for name in key.split("."):
         config = config.get(name) if isinstance(config, Mapping) else None
-    return isinstance(config, str | int | float) and "${" not in str(config)
+    plain = isinstance(config, str | int | float) and "${" not in str(config)
+    return len(str(config)) if plain else None

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from tlx.secrecy import SECRET, discreet_word, hidden
+from tlx.secrecy import PERSON, SECRET, discreet_word, hidden
 from tlx.storage import read_text, write_text
 
 
@@ -19,9 +19,12 @@ def mask(path: Path, secrets: Collection[str]) -> None:
     """Put masks into what Hydra wrote of the command line, before anything else happens."""
     files = [*(path / ".hydra").glob("*.yaml"), path.parent / "multirun.yaml"]
     for file in files if HydraConfig.get().mode == RunMode.MULTIRUN else files[:-1]:
-        if not file.is_file() or not (secrets or SECRET.search(read_text(file))):
+        if not file.is_file():
             continue
-        written = OmegaConf.to_container(OmegaConf.create(read_text(file)), resolve=False)
+        text = read_text(file)
+        if not (secrets or SECRET.search(text) or PERSON.search(text)):
+            continue
+        written = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
         if (masked := _without(written, secrets)) != written:
             write_text(file, OmegaConf.to_yaml(OmegaConf.create(masked)))
 
