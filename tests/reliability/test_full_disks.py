@@ -106,8 +106,9 @@ def test_a_read_only_folder_is_no_success(tmp_path: Path, scorecard: Scorecard, 
         text = f"""
 mount -t tmpfs none disk
 staged on_train_batch_end 6 mark go {words} > out 2> err &
-marked mark; mount -o remount,ro disk; touch go; wait $!; echo code $?
-ls disk/run; mount -o remount,rw disk
+marked mark; mount --bind disk disk && mount -o remount,bind,ro disk || exit 98  # files that are open stay open
+touch go; wait $!; echo code $?
+ls disk/run; umount disk
 tlx resume run=disk/run > again 2>&1; echo code $?
 """
     done = script(tmp_path, text)

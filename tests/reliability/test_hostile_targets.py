@@ -260,6 +260,9 @@ def folders() -> Iterator[Place]:
 # --- run them --------------------------------------------------------------------------------------------------------
 
 
+NOT_READ = "inspect model/network.json"  # of a run whose weights are taken, nothing but those is read
+
+
 def tried(
     tlx: Callable[..., Answer],
     watched: Callable[[], list[str]],
@@ -280,7 +283,8 @@ def tried(
         if seen := watched():
             resolved.append(f"{place.name}, {target}: {seen}")
         said = answer.out + answer.err
-        if answer.code != 2 or "Traceback" in said or "bug in tlx" in said:
+        refused = answer.code == 2 or (answer.code == 0 and place.name.startswith(NOT_READ))
+        if not refused or "Traceback" in said or "bug in tlx" in said:
             wrong[f"{place.name}, {target}"] = f"exit {answer.code}: {said[-400:]}"
     scorecard("R10", {"hostile targets": len(pairs), "resolved": len(resolved)})
     assert not resolved, "\n".join(resolved)

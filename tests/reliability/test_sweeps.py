@@ -43,13 +43,14 @@ def comparison(folder: Path) -> dict[str, dict[str, str]]:
     return {row["run"][0]: row for row in csv.DictReader((folder / "comparison.csv").read_text().splitlines())}
 
 
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.reliability)])
 def test_every_failure_is_told_and_a_sweep_goes_on(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorecard: Scorecard
+    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scorecard: Scorecard, workers: int
 ) -> None:
-    sweep = tmp_path / "sweep"
+    sweep, words = tmp_path / "sweep", (*SWEEP, f"data.workers={workers}")
     with monkeypatch.context() as patched:
         fated(patched)
-        answer = tlx(*SWEEP, "hydra.sweep.dir=sweep")
+        answer = tlx(*words, "hydra.sweep.dir=sweep")
     rows = comparison(sweep)
     assert answer.code == 143  # who ends the process means all of it
     assert [rows[job]["exit_code"] for job in "01234"] == ["0", "1", "1", "4", "143"]
@@ -67,7 +68,7 @@ def test_every_failure_is_told_and_a_sweep_goes_on(
     scorecard("R12", {"jobs": 6, "failures told": 4, "unfinished after resume": unfinished})
     assert [rows[job]["status"] for job in "012345"] == ["done"] * 6
     assert read_json(sweep / "0_large_similar" / "result.json") == first  # a finished run is left alone
-    assert tlx(*SWEEP, "hydra.sweep.dir=whole").code == 0
+    assert tlx(*words, "hydra.sweep.dir=whole").code == 0
     for job in range(6):
         one, other = (state_of(tmp_path / place / f"{job}_large_similar") for place in ("sweep", "whole"))
         assert differences(one, other) == [], job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from pathlib import Path
@@ -72,3 +73,20 @@ def test_adverts_do_not_land_in_the_file(tmp_path: Path) -> None:
     text = (tmp_path / "tlx.log").read_text()
     assert "used: False" in text  # what else it says stays
     assert "Tip" not in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_a_full_disk_under_the_log_is_not_logged_about(capfd: pytest.CaptureFixture[str]) -> None:
+    with logged(Path("/dev/full")):
+        logging.getLogger("tlx").info("x" * 100_000)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_logging_left_to_itself_prints_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """The control."""
+    handler = logging.FileHandler("/dev/full")
+    handler.handle(logging.LogRecord("x", logging.INFO, "x", 1, "y" * 100_000, None, None))
+    with contextlib.suppress(OSError):
+        handler.close()
+    assert "Traceback" in capfd.readouterr().err

@@ -8,7 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tlx.secrecy import discreet, discreet_word
@@ -38,12 +38,24 @@ class _Discreet(logging.Formatter):
         return discreet(super().format(record), self._secrets)
 
 
+class _File(logging.FileHandler):
+    """Writes as long as it can: a full disk ends the run with a line of its own, not with logging's traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Close the file, whatever could not be written."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logged(path: Path | None, secrets: Collection[str] = ()) -> Iterator[None]:
     """Send every log record and warning of the block to a file, without ``secrets``, or nowhere."""
     handler: logging.Handler = logging.NullHandler()
     if path is not None:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _File(path, encoding="utf-8", errors="backslashreplace")
     handler.addFilter(lambda record: not ADVERT.search(record.getMessage()))
     handler.setFormatter(_Discreet(secrets, "%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
