@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,6 +92,14 @@ Scorecard = Callable[[str, dict[str, int]], None]
 def scorecard(record_property: Callable[[str, object], None]) -> Scorecard:
     """Tell what was counted for a line of the scorecard: ``scorecard("R2", {"kills": 100, "unloadable": 0})``."""
     return lambda line, counts: record_property("scorecard", (line, counts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write out lone surrogates of what a test has said: a worker cannot send them, and ends."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -24,6 +24,7 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         code = run(sys.argv[1:])
+        sys.stdout.flush()
     except TlxError as error:
         from tlx.results.console import error as say
 

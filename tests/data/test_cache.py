@@ -99,7 +99,7 @@ def test_without_a_cache_nothing_is_kept(tmp_path: Path) -> None:
 def test_a_torn_or_altered_entry_is_decoded_anew(tmp_path: Path) -> None:
     images = photographs(tmp_path / "x")
     first = pixels(cached(images, "disk", tmp_path / "cache", SIZE))
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("[!.]*")
     slot = FileSlots(file, 0).path.stat().st_size // 6 // 4096 * 4096
     content = bytearray(file.read_bytes())
     size = cached(images, "disk", tmp_path / "cache", SIZE).slots.size  # type: ignore[attr-defined]
@@ -122,7 +122,7 @@ def test_without_the_checksum_an_altered_entry_would_be_used(tmp_path: Path, mon
     images = photographs(tmp_path / "x")
     monkeypatch.setattr("tlx.data.cache.zlib.crc32", lambda _: 7)
     first = pixels(cached(images, "disk", tmp_path / "cache", SIZE))
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("[!.]*")
     content = bytearray(file.read_bytes())
     content[HEADER.size + 100] ^= 1
     file.write_bytes(content)

@@ -55,6 +55,7 @@ KINDS: list[tuple[BaseException, int, str]] = [
     (SystemExit(7), 7, "something called sys.exit(7)"),
     (SystemExit("text"), 1, "something called sys.exit('text')"),
     (HydraException("odd"), 1, "HydraException: odd"),
+    (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 999), 2, "File name too long: xxx"),
 ]
 
 

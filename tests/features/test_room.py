@@ -31,20 +31,20 @@ def test_what_was_used_longest_ago_goes(tmp_path: Path) -> None:
     whole = room.taken(tmp_path)
     assert 300_000 < whole < 330_000
     freed = room.tidy(tmp_path, 250_000)
-    assert {path.name for path in tmp_path.iterdir()} == {OLD, NEW}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {OLD, NEW}
     assert room.taken(tmp_path) == whole - freed
     room.mark(Store(tmp_path / OLD, 250), {})  # used again, and still
     room.tidy(tmp_path, 150_000)
-    assert {path.name for path in tmp_path.iterdir()} == {OLD}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {OLD}
     room.tidy(tmp_path, 0)
-    assert {path.name for path in tmp_path.iterdir()} == {OLD}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {OLD}
 
 
 def test_what_is_in_use_is_spared(tmp_path: Path) -> None:
     old = bank(tmp_path, OLD, 100, time.time() - 500)
     bank(tmp_path, NEW, 100, time.time() - 400)
     room.tidy(tmp_path, 0, {old.folder})
-    assert {path.name for path in tmp_path.iterdir()} == {OLD}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {OLD}
 
 
 def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_bank_without_a_mark_goes_first(tmp_path: Path) -> None:
     bank(tmp_path, OLD, 100, time.time() - 500)
     (bank(tmp_path, NEW, 100, time.time()).folder / room.MARK).unlink()  # type: ignore[operator]
     room.tidy(tmp_path, 150_000)
-    assert {path.name for path in tmp_path.iterdir()} == {OLD}
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {OLD}
 
 
 def test_what_is_no_bank_is_left_alone(tmp_path: Path) -> None:

@@ -134,7 +134,10 @@ def test_state_is_a_function_of_the_epoch_whatever_came_before() -> None:
         (g.LastFreeze(stages=6), r"freeze\.stages=6 is more than the trunk has.*at most 5"),
         (g.PatternFreeze(train=["layer9"]), r"'layer9' matches no parameter.*layer"),
         (g.PatternFreeze(train=["("]), r"no regular expression"),
-        (g.PatternFreeze(train=[]), r"freeze\.train names nothing that trains; .*conv1\.0\.weight.*layer4"),
+        (
+            g.PatternFreeze(train=[]),
+            r"freeze\.train names nothing that trains: of the trunk, 0 trainable parameters; .*conv1\.0\.weight.*layer4",
+        ),
         (g.SurgicalFreeze(stages=7), r"more than the trunk has"),
     ],
 )

@@ -13,6 +13,7 @@ from tests.conftest import TINY, Answer, Scorecard
 CANARY = "CANARYe2fc714c"
 RUN = ("case=small_similar", *TINY, "data=digits", "data.per_class=4", "callbacks.progress=false")
 KEYS = ("token", "password", "api_key")
+GIVEN = ("environment", "typed", "file")
 
 
 def holding(folder: Path) -> list[str]:
@@ -55,8 +56,14 @@ def test_a_finished_run_and_a_sweep_keep_no_address_of_the_environment(
     assert not told
 
 
-@pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("given", ["environment", "typed", "file"])
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        pytest.param(key, given, marks=[] if index == place else [pytest.mark.reliability])
+        for index, key in enumerate(KEYS)
+        for place, given in enumerate(GIVEN)
+    ],
+)
 def test_a_failed_run_and_a_sweep_keep_no_secret(
     tlx: Callable[..., Answer],
     tmp_path: Path,

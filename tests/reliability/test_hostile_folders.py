@@ -32,17 +32,28 @@ VALUES: tuple[Any, ...] = (
 
 
 @pytest.fixture
-def ground(tlx: Callable[..., Answer], photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a finished run, kept, and what stands outside of it."""
+def ground(
+    tlx: Callable[..., Answer],
+    photos: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """Make a finished run, kept, and what stands outside of it; once, and each test has a copy."""
+    made = tmp_path_factory.getbasetemp() / "hostile_folders"
     monkeypatch.setenv("TLX_CACHE", str(tmp_path.parent / f"{tmp_path.name}_cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    words = ("case=small_similar", *TINY, "data=folder", "data.root=photos", "callbacks.progress=false")
-    assert tlx(*words, "hydra.run.dir=kept", "report=true").code == 0
-    shutil.copytree(tmp_path / "kept", tmp_path / "other")
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret.txt").write_text(CANARY)
-    (tmp_path / "outside" / "secret.json").write_text(json.dumps({"note": CANARY}))
-    Image.new("RGB", (8, 8)).save(tmp_path / "outside" / "secret.png", comment=CANARY)
+    if not made.exists():
+        words = ("case=small_similar", *TINY, "data=folder", "data.root=photos", "callbacks.progress=false")
+        assert tlx(*words, "hydra.run.dir=kept", "report=true").code == 0
+        shutil.copytree(tmp_path / "kept", tmp_path / "other")
+        (tmp_path / "outside").mkdir()
+        (tmp_path / "outside" / "secret.txt").write_text(CANARY)
+        (tmp_path / "outside" / "secret.json").write_text(json.dumps({"note": CANARY}))
+        Image.new("RGB", (8, 8)).save(tmp_path / "outside" / "secret.png", comment=CANARY)
+        shutil.copytree(tmp_path, made)
+    else:
+        shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -88,7 +99,11 @@ def test_the_snapshot_and_the_search_notice(ground: Path) -> None:
     assert leaked(ground) == [str(ground / "run" / "secret.txt")]
 
 
-@pytest.mark.parametrize("place", ["predictions.csv", "model/weights.safetensors", "plots", "evaluations", "export"])
+LINKS = ("predictions.csv", "plots")
+MORE_LINKS = ("model/weights.safetensors", "evaluations", "export")
+
+
+@pytest.mark.parametrize("place", [*LINKS, *(pytest.param(p, marks=pytest.mark.reliability) for p in MORE_LINKS)])
 def test_links_that_lead_outside_are_refused(tlx: Callable[..., Answer], ground: Path, place: str) -> None:
     for verb, words in VERBS.items():
         fresh(ground)
@@ -123,7 +138,7 @@ def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("count", [pytest.param(20, id="some"), pytest.param(400, marks=pytest.mark.reliability)])
+@pytest.mark.parametrize("count", [pytest.param(12, id="some"), pytest.param(400, marks=pytest.mark.reliability)])
 def test_mutated_folders_are_harmless(tlx: Callable[..., Answer], ground: Path, count: int) -> None:
     rng, files = random.Random(0), [file for file in FILES if (ground / "kept" / file).exists()]
     wrong = []
@@ -144,4 +159,4 @@ def test_mutated_folders_are_harmless(tlx: Callable[..., Answer], ground: Path, 
             must_be_harmless(ground, tlx(*VERBS[verb]), before, what)
         except AssertionError as error:
             wrong.append(str(error)[:1600])
-    assert not wrong, "\n\n".join(wrong)
+    assert not wrong, ascii("\n\n".join(wrong)).replace("\\n", "\n")  # lone surrogates cannot be reported

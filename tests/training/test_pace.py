@@ -70,7 +70,7 @@ def test_a_trial_is_told_recorded_and_remembered(tlx: Command, tmp_path: Path, h
         "pace      bf16-mixed, contiguous: 2 times as fast as 32, channels_last, by a trial of training steps on a copy"
     )
     assert f"{told}\n" in answer.out
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("[!.]*")
     content = json.loads(file.read_text())
     assert content["answer"] == decided(tmp_path / "one") == HALF
     assert content["question"]["torch"] == torch.__version__
@@ -105,7 +105,7 @@ def test_a_value_overrides_its_part_of_the_choice(tlx: Command, tmp_path: Path, 
 def test_a_damaged_file_costs_another_trial(tlx: Command, tmp_path: Path, half: list[int], content: str) -> None:
     words = (*RUN, "trainer.cache_dir=cache", "trainer.max_epochs=1")
     assert tlx(*words, "hydra.run.dir=one").code == 0
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = (tmp_path / "cache").glob("[!.]*")
     file.write_text(content)
     assert tlx(*words, "hydra.run.dir=two").code == 0
     assert half == [4, 4]

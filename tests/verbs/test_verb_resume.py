@@ -237,7 +237,7 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(tlx: Command, tmp_
         ({"kind": "memory"}, BankFeatures(dir=None)),
         ({"kind": "memory", "profile_up_to": 7}, BankFeatures(dir=None, profile_up_to=7)),
         ({"kind": "off"}, NoFeatures()),
-        ({"kind": "bank", "dir": "here"}, BankFeatures(dir="here")),
+        ({"kind": "bank", "dir": None}, BankFeatures(dir=None)),
     ],
 )
 def test_features_are_read_in_the_words_of_their_time(tlx: Command, features: dict[str, Any], told: object) -> None:

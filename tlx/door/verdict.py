@@ -32,6 +32,8 @@ def judge(error: BaseException) -> tuple[int, str]:
         return errors.EXIT_MACHINE, "out of memory; lower data.batch_size, or use trainer.precision=bf16-mixed"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT):
         return errors.EXIT_MACHINE, f"{error.strerror}: {error.filename}; free space or choose hydra.run.dir=PATH"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return errors.EXIT_INPUT, f"{error.strerror}: {str(error.filename)[:100]}...; give a path that the system takes"
     return errors.EXIT_BUG, f"{type(error).__name__}: {_last_line(error)}"
 
 
