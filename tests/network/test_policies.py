@@ -136,7 +136,7 @@ def test_state_is_a_function_of_the_epoch_whatever_came_before() -> None:
         (g.PatternFreeze(train=["("]), r"no regular expression"),
         (
             g.PatternFreeze(train=[]),
-            r"freeze\.train names nothing that trains: of the trunk, 0 trainable parameters; .*conv1\.0\.weight.*layer4",
+            r"nothing that trains: of the trunk, 0 trainable parameters; .*conv1\.0\.weight.*layer4",
         ),
         (g.SurgicalFreeze(stages=7), r"more than the trunk has"),
     ],
