@@ -23,8 +23,10 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
-        code = run(sys.argv[1:])
-        sys.stdout.flush()
+        try:
+            code = run(sys.argv[1:])
+        finally:  # Hydra's help ends the process by itself
+            sys.stdout.flush()
     except TlxError as error:
         from tlx.results.console import error as say
 

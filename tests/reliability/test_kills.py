@@ -45,7 +45,7 @@ FULL = {"train": 60, "bank": 24, "export": 16}  # twice each, with TMPDIR elsewh
 @pytest.mark.parametrize(
     ("work", "kills", "away"),
     [
-        ("train", 4, False),
+        ("train", 2, False),
         *(pytest.param(w, n, away, marks=pytest.mark.reliability) for w, n in FULL.items() for away in (False, True)),
     ],
 )

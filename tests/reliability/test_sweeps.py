@@ -74,6 +74,7 @@ def test_every_failure_is_told_and_a_sweep_goes_on(
         assert differences(one, other) == [], job
 
 
+@pytest.mark.reliability
 def test_a_sweep_that_was_killed_before_its_last_jobs_begins_them(tlx: Command, tmp_path: Path) -> None:
     import shutil
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,22 @@ POINTS = (
 QUICK = POINTS[2:4]  # with workers as well; the other points with workers are slow
 
 
+@pytest.fixture
+def whole(tlx: Command, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Return a run that nothing interrupted, with so many workers, in ``whole``; trained once for all tests."""
+
+    def made(workers: int = 0) -> Path:
+        kept = tmp_path_factory.getbasetemp() / f"whole_with_{workers}"
+        if not kept.exists():
+            assert tlx(*RUN, f"data.workers={workers}", "hydra.run.dir=whole").code == 0
+            shutil.copytree(tmp_path / "whole", kept)
+        else:
+            shutil.copytree(kept, tmp_path / "whole")
+        return tmp_path / "whole"
+
+    return made
+
+
 @pytest.mark.parametrize(
     ("step", "hook", "workers"),
     [
@@ -36,10 +54,16 @@ QUICK = POINTS[2:4]  # with workers as well; the other points with workers are s
     ],
 )
 def test_resume_is_exact(
-    tlx: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, hook: str, workers: int
+    tlx: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Callable[[int], Path],
+    step: int,
+    hook: str,
+    workers: int,
 ) -> None:
     words = (*RUN, f"data.workers={workers}")
-    assert tlx(*words, "hydra.run.dir=whole").code == 0
+    whole(workers)
     resumed = interrupted_and_resumed(tlx, tmp_path, monkeypatch, words, step, hook)
     assert differences(state_of(tmp_path / "whole"), resumed) == []
 
@@ -183,9 +207,11 @@ def test_resume_says_where_it_goes_on_as_the_progress_counts(
         (("trainer.precision=16-mixed",), "trainer.precision"),
     ],
 )
-def test_resume_refuses_what_would_change_the_result(tlx: Command, words: tuple[str, ...], named: str) -> None:
-    assert tlx(*RUN, "hydra.run.dir=run").code == 0
-    answer = tlx("resume", "run=run", *words)
+def test_resume_refuses_what_would_change_the_result(
+    tlx: Command, whole: Callable[[], Path], words: tuple[str, ...], named: str
+) -> None:
+    whole()
+    answer = tlx("resume", "run=whole", *words)
     assert answer.code == 2
     assert named in answer.err
 
@@ -240,15 +266,15 @@ def test_a_run_of_an_earlier_version_is_resumed_and_evaluated(tlx: Command, tmp_
         ({"kind": "bank", "dir": None}, BankFeatures(dir=None)),
     ],
 )
-def test_features_are_read_in_the_words_of_their_time(tlx: Command, features: dict[str, Any], told: object) -> None:
-    assert tlx(*RUN, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
-    plain = {**json.loads(Path("run/config.json").read_text()), "features": features}
+def test_features_are_read_in_the_words_of_their_time(
+    whole: Callable[[], Path], features: dict[str, Any], told: object
+) -> None:
+    plain = {**json.loads((whole() / "config.json").read_text()), "features": features}
     assert saved_config(plain, OwnBackbone()).features == told
 
 
 @pytest.mark.parametrize(("was", "told"), [(False, CsvLogger()), (True, TensorboardLogger())])
-def test_a_logger_that_was_a_switch_is_read(tlx: Command, was: bool, told: object) -> None:
-    assert tlx(*RUN, "trainer.max_epochs=1", "hydra.run.dir=run").code == 0
-    plain = json.loads(Path("run/config.json").read_text())
+def test_a_logger_that_was_a_switch_is_read(whole: Callable[[], Path], was: bool, told: object) -> None:
+    plain = json.loads((whole() / "config.json").read_text())
     logger = {"kind": "csv", "tensorboard": was}
     assert saved_config({**plain, "logger": logger}, OwnBackbone()).logger == told
