@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from tlx.storage import write_json
 
+TRAINS = ("train", "resume", "pretrain")  # verbs whose modules hold `train`
 Job = Callable[[Any, Any], None]  # takes the config and the run folder
 
 
@@ -36,7 +38,9 @@ def training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Job], list[dict[str, 
             write_json(folder.result, result)
             return result
 
-        monkeypatch.setattr("tlx.verbs.train.train", train)
+        # Imported before anything is replaced: who imports `train` by its name keeps what it found.
+        for holder in [importlib.import_module(f"tlx.verbs.{verb}") for verb in TRAINS]:
+            monkeypatch.setattr(holder, "train", train)
         return calls
 
     return replace
