@@ -1,0 +1,1 @@
+"""Which strategy wins where, measured, and what the advice makes of it."""
