@@ -22,9 +22,10 @@ FLOORS = {
     "network": (1, 0), "data": (1, 0), "results": (1, 0),
     "learner": (2, 0), "features": (2, 0), "export": (2, 0),
     "training": (3, 0),
-    "verbs": (4, 0),
-    "door": (5, 0),
-    "notebook": (6, 0),
+    "advice": (4, 0),
+    "verbs": (5, 0),
+    "door": (6, 0),
+    "notebook": (7, 0),
 }  # fmt: skip
 # The package's own names are those of the notebook, on the highest floor: it names them to type checkers and to
 # importlib, and imports nothing up there when it is imported itself.
@@ -157,6 +158,7 @@ def test_what_is_light_imports_nothing_heavy() -> None:
         ("tlx.config.x", "from tlx import storage"),
         ("tlx.storage", "from tlx.interruption import Interruption"),
         ("tlx.learner.x", "from tlx.features.bank import Bank"),
+        ("tlx.training.x", "from tlx.advice.trial import Trial"),
         ("tlx.verbs.x", "from tlx.door.job import run"),
         ("tlx.verbs.x", "from tlx.__main__ import main"),
         ("tlx.verbs.x", "from ..door import job"),

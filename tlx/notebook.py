@@ -140,9 +140,25 @@ def train(*overrides: str) -> Run:
         TlxError: Whatever a person can mend.
         KeyboardInterrupt: Interrupted where nothing could be saved.
     """
+    result, own = _performed("train", overrides)
+    return load(result["run_dir"], own.target, own.kwargs)
+
+
+def advise(*overrides: str) -> dict[str, Any]:
+    """Say which case is yours, as ``python -m tlx advise OVERRIDES`` does; return what ``advice.json`` holds.
+
+    Raises:
+        TlxError: Whatever a person can mend.
+        KeyboardInterrupt: Interrupted.
+    """
+    return _performed("advise", overrides)[0]
+
+
+def _performed(verb: str, overrides: Sequence[str]) -> tuple[dict[str, Any], OwnBackbone]:
+    """Run a verb; return what it returns, and whose code its network is."""
     for word in overrides:
         if word.startswith("-"):
-            raise InputError(f"{word} is for the command line", "train one run at a time, with KEY=VALUE words")
+            raise InputError(f"{word} is for the command line", "one at a time, with KEY=VALUE words")
     from tlx.door.apart import apart  # Hydra comes with it
 
     results: list[dict[str, Any]] = []
@@ -154,17 +170,17 @@ def train(*overrides: str) -> Run:
 
         own.append(own_backbone(config))
         try:
-            results.append(perform("train", config, list(overrides)))
+            results.append(perform(verb, config, list(overrides)))
         except BaseException as error:
             failed.append(error)
 
     with apart():
-        compose("train", prepare("train", list(overrides)), job)
+        compose(verb, prepare(verb, list(overrides)), job)
     for error in failed:
         if isinstance(error, SystemExit):  # what Lightning makes of an interruption
             raise KeyboardInterrupt from error
         raise error
-    return load(results[0]["run_dir"], own[0].target, own[0].kwargs)
+    return results[0], own[0]
 
 
-__all__ = ["Prediction", "Run", "load", "train"]
+__all__ = ["Prediction", "Run", "advise", "load", "train"]

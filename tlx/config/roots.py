@@ -67,6 +67,15 @@ class PretrainConfig(TrainConfig):
 
 
 @dataclass
+class AdviseConfig(TrainConfig):
+    """Say which case suits some images and a backbone."""
+
+    output: str | None = path()  # the folder that is written; default: one of its own below outputs/advice
+    backbones: list[str] = field(default_factory=list)  # several to rank
+    trials: bool = True  # whether whole networks are trained for a short while
+
+
+@dataclass
 class OwnBackbone:
     """Whose code a run's custom backbone is. A run folder never says so itself."""
 
@@ -173,6 +182,7 @@ class ResumeConfig:
 
 ROOTS: dict[str, type] = {
     "train": TrainConfig,
+    "advise": AdviseConfig,
     "resume": ResumeConfig,
     "inspect": TrainConfig,
     "evaluate": EvaluateConfig,
@@ -185,6 +195,7 @@ ROOTS: dict[str, type] = {
 __all__ = [
     "REQUIRED",
     "ROOTS",
+    "AdviseConfig",
     "EvaluateConfig",
     "ExportConfig",
     "OwnBackbone",

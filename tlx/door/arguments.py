@@ -112,7 +112,7 @@ def groups_of(verb: str) -> list[str]:
     root = ROOTS[verb]
     hints = typing.get_type_hints(root)
     groups = [f.name for f in dataclasses.fields(root) if any(hasattr(kind, "kind") for kind in members(hints[f.name]))]
-    return [*groups, "case"] if verb in ("train", "inspect", "pretrain") else groups
+    return [*groups, "case"] if verb in ("train", "advise", "inspect", "pretrain") else groups
 
 
 def _parts(value: str) -> list[str]:

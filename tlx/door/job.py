@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.text import Text
 
 from tlx import errors
+from tlx.config.cases import AUTO
 from tlx.config.check import check
 from tlx.config.knots import must_be_short, resolved
 from tlx.config.roots import ROOTS, OwnBackbone, ResumeConfig
@@ -73,9 +74,12 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
         plain = plain_config(config, verb)
         secrets |= frozenset(secrets_in(OmegaConf.to_container(config, resolve=True)))
         checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
+        asked = plain
+        if verb == "advise" or plain.get("case") == AUTO:
+            verb, checked, plain = _asking(verb, checked, plain)
         if resuming and folder is not None and folder.config.is_file():
             RunFolder.open(str(folder.path))
-            verb, checked = "resume", _going_on(folder, plain)
+            verb, checked = "resume", _going_on(folder, asked)
             _begin(folder)
         elif folder is not None:
             _start_writing(folder, plain, verb)
@@ -153,6 +157,20 @@ def _swept(words: Sequence[str]) -> list[str]:
 
 def _checked(verb: str, plain: dict[str, Any]) -> Any:
     return check(resolved(plain), ROOTS[verb])
+
+
+def _asking(verb: str, config: Any, plain: dict[str, Any]) -> tuple[str, Any, dict[str, Any]]:
+    """Compose the cases that advice chooses from: return the verb, what it takes, and what a run folder keeps."""
+    from tlx.door.cases import compose_cases
+
+    if verb not in ("train", "advise"):
+        raise errors.InputError(f"case=auto is for train, not for {verb}", "choose one of the four cases, or advise")
+    words, data = _overrides(), HydraConfig.get().runtime.choices["data"]
+    backbones = config.backbones if verb == "advise" else []
+    autos = [compose_cases(words, data, lambda c: plain_config(c, verb), name) for name in backbones or [""]]
+    if verb == "advise":
+        return verb, (config, autos), plain
+    return AUTO, autos[0], autos[0].saved()
 
 
 def _going_on(folder: RunFolder, plain: dict[str, Any]) -> ResumeConfig:

@@ -19,6 +19,7 @@ FEWEST = 2  # images a class that a subset may have on average: of fewer, nothin
 FOLDS = 5
 EXPONENTS = np.linspace(0.05, 1.0, 39)
 DRAWS = 400  # of the points' errors, for the interval
+AHEAD, DRAWN = 10, 24  # a drawing goes to so many times the images, in so many points
 LEAST_ERROR = 1e-3  # standard error of a point: no measurement is free of one
 
 
@@ -52,7 +53,11 @@ class Curve:
         """Return what a file tells of it."""
         floor, scale, exponent = self.fits[0].tolist()
         points = [{"images": p.images, "accuracy": p.accuracy, "standard_error": p.standard_error} for p in self.points]
-        return {"points": points, "floor": floor, "scale": scale, "exponent": exponent}
+        reach = np.geomspace(self.points[0].images, AHEAD * self.points[-1].images, DRAWN)
+        drawn = [
+            dict(zip(("images", "accuracy", "low", "high"), (n, *self.at(n)), strict=True)) for n in reach.tolist()
+        ]
+        return {"points": points, "floor": floor, "scale": scale, "exponent": exponent, "drawn": drawn}
 
 
 def learning_curve(features: np.ndarray, labels: np.ndarray, seed: int) -> Curve | None:

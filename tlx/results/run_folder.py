@@ -29,6 +29,7 @@ class RunFolder:
         self.failure = self.path / "failure.json"
         self.model = self.path / "model"
         self.checkpoints = self.path / "checkpoints"  # a folder in it for each phase of a training
+        self.advice = self.path / "advice.json"  # of case=auto
         self.decisions = self.checkpoints / "decisions.json"
         self.metrics = self.path / "metrics.csv"
         self.predictions = self.path / "predictions.csv"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tlx import caches
+from tlx.config.cases import is_auto, read_auto
 from tlx.config.check import check
 from tlx.config.groups import BankFeatures, CustomBackbone
 from tlx.config.knots import resolved as resolved_config
@@ -20,6 +21,7 @@ from tlx.results.log import logged
 from tlx.results.run_folder import RunFolder
 from tlx.secrecy import hidden, without_hidden
 from tlx.storage import write_json
+from tlx.verbs.auto import auto
 from tlx.verbs.train import train
 
 
@@ -34,6 +36,11 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     """
     folder = RunFolder.open(config.run)
     plain = folder.read_config()
+    if is_auto(plain):
+        say(console(), "resume", "the case is not decided yet; advice is looked for again")
+        asked = read_auto(plain, lambda saved: saved_config(saved, config.backbone))
+        with logged(folder.log):
+            return auto(asked, folder, clock, command)
     settings = saved_config(plain, config.backbone)
     out = console()
     extended = _extended(config, settings)

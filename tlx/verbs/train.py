@@ -34,7 +34,7 @@ from tlx.results.predictions import predicted
 from tlx.results.progress import bar
 from tlx.results.result import compose
 from tlx.results.run_folder import RunFolder, shown
-from tlx.storage import write_json
+from tlx.storage import read_json, write_json
 from tlx.training import batches
 from tlx.training.banks import Banks
 from tlx.training.batches import must_train
@@ -49,8 +49,15 @@ from tlx.training.work import Work, assemble
 MEASURED = ("val", "test")  # whose predictions are kept
 
 
-def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, resuming: bool = False) -> dict[str, Any]:
-    """Train as the config says; return what ``result.json`` holds.
+def train(
+    config: TrainConfig,
+    folder: RunFolder,
+    clock: Clock,
+    command: str,
+    resuming: bool = False,
+    source: Source | None = None,
+) -> dict[str, Any]:
+    """Train as the config says; return what ``result.json`` holds. ``source``: the images, where they are open already.
 
     Raises:
         TlxError: Whatever a person can mend.
@@ -60,7 +67,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
     with interruption.watch(), ending_workers():
         trainer = make_trainer(config.trainer, folder.path)
         with clock.phase("data"):
-            source = _opened(config, folder, trainer.is_global_zero)
+            source = source or opened(config, folder, trainer.is_global_zero)
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
         asked = config
@@ -109,6 +116,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
             race=raced,
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
+            advice=read_json(folder.advice)["verdict"] if folder.advice.is_file() else None,
             bank=_as_written(banks.tidy(), folder),
             certificate=outcome.certificate,
             best=outcome.best,
@@ -143,7 +151,7 @@ def train(config: TrainConfig, folder: RunFolder, clock: Clock, command: str, re
     return result
 
 
-def _opened(config: TrainConfig, folder: RunFolder, writes: bool) -> Source:
+def opened(config: TrainConfig, folder: RunFolder, writes: bool) -> Source:
     """Open the images; what is known of them stands in ``data.json``, also where they are refused."""
 
     def record(facts: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SEEN = 12_000  # images that a training of the whole network sees, all epochs together
-EPOCHS = 3, 30  # the fewest and the most of such a training
+from tlx.advice.strategy import epochs_for
+
 TEST = 200  # images a class of CIFAR-10 that are tested on
 SIZE = 96  # pixels, for the photographs' backbone
 
@@ -101,11 +101,6 @@ def strategies(task: Task, places: Places, images: int) -> dict[str, list[str]]:
     }
     scratch = ["case=large_different", *deepest, f"trainer.max_epochs={epochs}"]
     return {**{name: [*words, *weights] for name, words in pretrained.items()}, "scratch": scratch}
-
-
-def epochs_for(images: int) -> int:
-    """Return for how many epochs a whole network is trained on so many images."""
-    return max(EPOCHS[0], min(EPOCHS[1], SEEN // images))
 
 
 def subset(task: Task, places: Places, seed: int) -> Path:

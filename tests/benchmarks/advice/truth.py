@@ -6,7 +6,7 @@ Run: python -m tests.benchmarks.advice.truth [--hymenoptera PATH] [--cifar10 PAT
 train/ and test/; ``--weights``: mobilenetv1_100 up to blocks.4.0, as safetensors. Tasks that need what is not given
 are left out. A row that stands in the table is not made again, so that this can be interrupted and continued, and
 after so many minutes begins nothing new; a seed's rows of all tasks are made before the next seed's. Hours on two
-cores.
+cores; ``--backbone embedded`` and ``--backbone mobilenetv1`` in two processes share them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def measured(words: list[str], places: Places) -> Row:
     """Train once; return what the result says."""
     from tlx.notebook import train
 
-    folder = places.scratch / "run"
+    folder = places.scratch / f"run{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.redirect_stdout(io.StringIO()):
         result = train(*words, *QUIET, f"hydra.run.dir={folder}").result
@@ -99,9 +99,9 @@ def _images(words: list[str], places: Places) -> int:
 def main() -> None:
     """Complete the table."""
     parser = argparse.ArgumentParser()
-    for name in ("hymenoptera", "cifar10", "weights"):
+    for name in ("hymenoptera", "cifar10", "weights", "scratch"):
         parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--scratch", type=Path, default=None)
+    parser.add_argument("--backbone", default="")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     asked = parser.parse_args()
     scratch = asked.scratch or Path(tempfile.mkdtemp())
@@ -111,6 +111,8 @@ def main() -> None:
     until = time.monotonic() + 60 * asked.minutes
     for seed in SEEDS:
         for task in known(places):
+            if asked.backbone not in ("", task.backbone):
+                continue
             complete(task, seed, places, until)
 
 

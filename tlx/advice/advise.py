@@ -1,0 +1,199 @@
+"""Advise: from evidence, trials and costs to a verdict, and what files and people are told of it."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlx.advice.cost import Cost, Timing, cost_of, time_steps
+from tlx.advice.evidence import Evidence, gather
+from tlx.advice.outlook import TIMES, Expected, Verdict, decide, expect, experience
+from tlx.advice.strategy import WHOLE, Strategy, strategies
+from tlx.advice.trial import Trial, Trials, extent
+from tlx.config.cases import Auto
+from tlx.config.groups import AutoCut
+from tlx.config.roots import TrainConfig
+from tlx.data.source import Source
+from tlx.features.profile import Row
+from tlx.interruption import Interruption
+from tlx.learner.trainer import make_trainer
+from tlx.results.clock import Clock
+from tlx.results.decisions import Decisions
+from tlx.results.result import data_name
+from tlx.training.banks import Banks
+from tlx.training.survey import Survey, look
+
+FORMAT = 1
+SMALL = 1000  # training images up to which advice may take SECONDS, and beyond them a share of a whole training
+SECONDS, SHARE = 50.0, 0.22
+SURE = 0.99  # a head that is right so often leaves nothing that a trial could show
+NO_BETTER = 0.02  # a random trunk's probes that come so near the pretrained ones' let training from scratch be tried
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What was found out about some images and a backbone, and what it says: ``expected`` and ``costs`` a strategy.
+
+    ``untried``: why no whole network was tried; empty where one was.
+    """
+
+    strategies: list[Strategy]
+    evidence: Evidence
+    timing: Timing
+    trials: list[Trial]
+    untried: str
+    expected: list[Expected]
+    costs: list[Cost]
+    verdict: Verdict
+    seconds: float
+
+    def plain(self, auto: Auto) -> dict[str, Any]:
+        """Return what ``advice.json`` holds."""
+        config = auto.cases[self.verdict.advised.case]
+        told = [self._row(index, auto) for index in range(len(self.strategies))]
+        advised = next(row for row in told if row["advised"])
+        second = next((row for row in told if row["name"] == self._name(self.verdict.runner_up)), None)
+        over = self.verdict.overtaken
+        return {
+            "format": FORMAT,
+            "backbone": config.backbone.name,
+            "data": data_name(config),
+            "evidence": self.evidence.plain(),
+            "trials": [trial.plain() for trial in self.trials],
+            "untried": self.untried,
+            "timing": asdict(self.timing),
+            "strategies": told,
+            "verdict": {
+                **{key: advised[key] for key in ("name", "case", "words", "expected", "epochs", "lr", "cost")},
+                "command": self.command(auto),
+                "runner_up": second and {key: second[key] for key in ("name", "case", "words", "expected", "cost")},
+                "overtaken": over and {"times": over[0], "case": over[1]},
+            },
+            "seconds": self.seconds,
+        }
+
+    def command(self, auto: Auto) -> str:
+        """Spell the training that is advised."""
+        words = [word for word in auto.words if not word.startswith("trainer.max_epochs=")]
+        if self.verdict.advised.case == "large_different":
+            words = [word for word in words if not word.startswith("init")]
+        return f"python -m tlx {shlex.join([*self.verdict.advised.words, *words])}"
+
+    def _row(self, index: int, auto: Auto) -> dict[str, Any]:
+        strategy, expected = self.strategies[index], self.expected[index]
+        twice = expect(strategy, self.evidence, self.trials, experience(), TIMES[0])
+        settings = strategy.settings(auto)
+        low, high = expected.interval
+        return {
+            "name": strategy.name,
+            "kind": strategy.kind,
+            "case": strategy.case,
+            "words": strategy.words,
+            "epochs": strategy.epochs,
+            "lr": settings.optimizer.lr if strategy.kind in WHOLE else None,
+            "expected": {"accuracy": expected.accuracy, "low": low, "high": high, "twice": twice.accuracy},
+            "cost": asdict(self.costs[index]),
+            "advised": strategy == self.verdict.advised,
+        }
+
+    @staticmethod
+    def _name(strategy: Strategy | None) -> str | None:
+        return strategy.name if strategy else None
+
+
+def advise(
+    auto: Auto,
+    source: Source,
+    folder: Path,
+    clock: Clock,
+    interruption: Interruption,
+    progress: Progress,
+    tries: bool = True,
+    started: float | None = None,
+) -> Advice:
+    """Find out which strategy suits some images and a backbone; trials leave nothing in ``folder``.
+
+    ``tries``: whether whole networks are tried; ``started``: since when the time counts.
+
+    Raises:
+        InputError: Too few images; whatever is wrong with the backbone or its weights.
+    """
+    started = time.monotonic() if started is None else started
+    config = auto.cases["small_similar"]
+    reader = looker(config, source, clock)
+    progress(0, 1, "profile")
+    evidence, survey = gather(config, source, reader)
+    every = strategies([row.place for row in evidence.profile.rows], evidence.images, auto)
+    whole = [strategy for strategy in every if strategy.kind in WHOLE]
+    timing = time_steps(whole[0], auto, source)
+    batch = config.data.batch_size
+    costs = [cost_of(strategy, evidence, timing, source, batch) for strategy in every]
+    full = next(cost for strategy, cost in zip(every, costs, strict=True) if strategy.kind == "full")
+    most = SECONDS if evidence.images <= SMALL else SHARE * full.seconds
+    left = most - (time.monotonic() - started)
+    tried, untried = candidates(evidence, whole) if tries else ([], "nobody asked for trials")
+    trials: list[Trial] = []
+    if tried:
+        best = best_features(evidence, survey)
+        where = Trials(auto, survey.source, evidence.images, best, folder, clock, interruption, progress)
+        trials, untried = _tried(where, tried, timing, left)
+    verdict, expected = decide(every, evidence, trials, experience())
+    return Advice(
+        every, evidence, timing, trials, untried, expected, costs, verdict, time.monotonic() - started
+    )  # fmt: skip
+
+
+def looker(config: TrainConfig, source: Source, clock: Clock) -> Callable[[TrainConfig], Survey]:
+    """Return what reads a sample of the training images at every depth of a config's backbone."""
+    decisions = Decisions(None)
+    trainer = make_trainer(config.trainer)
+    quiet = replace(config.callbacks, progress=False)
+
+    def reading(asked: TrainConfig) -> Survey:
+        asked = replace(asked, callbacks=quiet)
+        return look(asked, source, AutoCut(), trainer, clock, Banks(asked, decisions))
+
+    return reading
+
+
+def candidates(evidence: Evidence, whole: Sequence[Strategy]) -> tuple[list[Strategy], str]:
+    """Choose which whole networks are worth a trial, in their order; say why none is."""
+    right = evidence.best.accuracy
+    if right >= SURE:
+        return [], f"a head on the frozen trunk is right about {100 * right:.1f} % already"
+    random, pretrained = (p.rows[p.best].accuracy for p in (evidence.random, evidence.profile))
+    kinds = ["lp_ft", *(["scratch"] if random > pretrained - NO_BETTER else []), "full"]
+    return sorted((s for s in whole if s.kind in kinds), key=lambda s: kinds.index(s.kind)), ""
+
+
+def best_features(evidence: Evidence, survey: Survey) -> np.ndarray:
+    """Return the features of the best frozen trunk (N, D), of the images that the survey looked at."""
+    best: Row = evidence.best
+    found = dict(zip([row.place for row in evidence.profile.rows], (f for _, f in survey.found), strict=True))
+    together = np.hstack(list(found.values()))
+    return found.get(best.place, together)
+
+
+def _tried(where: Trials, tried: Sequence[Strategy], timing: Timing, seconds: float) -> tuple[list[Trial], str]:
+    """Try what there is time for; the first takes half of it where there are others."""
+    trials: list[Trial] = []
+    began = time.monotonic()
+    sampled = len(where.source.train.labels)
+    for index, strategy in enumerate(tried):
+        left = seconds - (time.monotonic() - began)
+        mine = left / (len(tried) - index)
+        how = extent(sampled, where.images, strategy.epochs or 1, timing, mine)
+        if how is None:
+            break
+        trials.append(where.run(strategy, how))
+    if trials:
+        return trials, ""
+    return [], f"{max(seconds, 0):.0f} s are left for a trial, which is too little"

@@ -1,0 +1,131 @@
+"""Evidence: what can be known cheaply about some images and a backbone, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tlx.config.groups import AutoCut, ScratchInit
+from tlx.config.roots import TrainConfig
+from tlx.data.source import Source
+from tlx.features.learning_curve import Curve, learning_curve
+from tlx.features.logme import logme
+from tlx.features.profile import Profile, Row, probe_depths
+from tlx.training.survey import Survey
+
+Look = Callable[[TrainConfig], Survey]  # reads a sample of the training images at every depth
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How much of what the network learned on is of use here, 0 to 1: ``worth`` times ``depth``.
+
+    ``worth``: the share of the errors of probes on a random trunk that probes on the pretrained one do not make.
+    ``depth``: how deep the shallowest depth lies that probes as well as the best, as a share of all depths.
+    """
+
+    worth: float
+    depth: float
+
+    @property
+    def value(self) -> float:
+        """The product."""
+        return self.worth * self.depth
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Facts about the training images, and what probes make of a sample of them.
+
+    Args:
+        images: How many train; ``per_class``: the fewest and the most of a class.
+        left_out: Images that cannot be used; ``copies``: those that repeat another of their split, where that is known.
+        profile: The pretrained trunk's depths; ``own`` is the row of all depths together, where there are several.
+        random: The same of random weights.
+        logme: The score of each depth's features.
+        curve: Of probes at the best single depth; None where there are too few images for one.
+    """
+
+    images: int
+    classes: int
+    per_class: tuple[int, int]
+    left_out: int
+    copies: int | None
+    profile: Profile
+    random: Profile
+    logme: tuple[float, ...]
+    similarity: Similarity
+    curve: Curve | None
+
+    @property
+    def frozen(self) -> list[Row]:
+        """The row of every frozen strategy, in the order of ``strategies``."""
+        return [*self.profile.rows, *([self.profile.own] if self.profile.own else [])]
+
+    @property
+    def best(self) -> Row:
+        """The best of them; if equal, the shallowest."""
+        return max(self.frozen, key=lambda row: row.accuracy)
+
+    def plain(self) -> dict[str, Any]:
+        """Return what ``advice.json`` tells of it."""
+        return {
+            "images": self.images,
+            "classes": self.classes,
+            "per_class": {"fewest": self.per_class[0], "most": self.per_class[1]},
+            "left_out": self.left_out,
+            "copies": self.copies,
+            "profile": self.profile.plain(),
+            "random_profile": self.random.plain(),
+            "logme": list(self.logme),
+            "similarity": {"value": self.similarity.value, **asdict(self.similarity)},
+            "learning_curve": self.curve.plain() if self.curve else None,
+        }
+
+
+def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, Survey]:
+    """Look at a sample of the training images, by the pretrained weights and by random ones; return the former's too.
+
+    Raises:
+        InputError: Too few images; whatever is wrong with the backbone or its weights.
+    """
+    survey, random = look(config), look(replace(config, init=ScratchInit()))
+    labels = survey.source.train.labels
+    profile, noise = _profile(survey, config.seed), _profile(random, config.seed)
+    best = survey.found[profile.best][1]
+    counts = np.bincount(source.train.labels, minlength=len(source.classes))
+    evidence = Evidence(
+        images=len(source.train.labels),
+        classes=len(source.classes),
+        per_class=(int(counts.min()), int(counts.max())),
+        left_out=int(source.facts.get("left_out") or 0),
+        copies=sum(repeated["within_splits"].values()) if (repeated := source.facts.get("duplicates")) else None,
+        profile=profile,
+        random=noise,
+        logme=tuple(logme(features, labels) for _, features in survey.found),
+        similarity=similarity(profile, noise),
+        curve=learning_curve(best, labels, config.seed),
+    )
+    return evidence, survey
+
+
+def similarity(profile: Profile, random: Profile) -> Similarity:
+    """Compare the best single depth of a pretrained trunk with that of a random one."""
+    right, chance = profile.rows[profile.best].accuracy, random.rows[random.best].accuracy
+    worth = (right - chance) / (1 - chance) if chance < 1 else 0.0
+    return Similarity(min(max(worth, 0.0), 1.0), (profile.auto + 1) / len(profile.rows))
+
+
+def _profile(survey: Survey, seed: int) -> Profile:
+    """Probe every depth, and all of them together."""
+    found, labels = survey.found, survey.source.train.labels
+    if len(found) == 1:
+        return probe_depths(found, labels, AutoCut(), seed)
+    last = found[-1][0]
+    together = replace(
+        last, kind="all", name="all depths", stage=None, width=sum(p.width for p, _ in found), head=False
+    )
+    return probe_depths(found, labels, AutoCut(), seed, together, np.hstack([features for _, features in found]))
