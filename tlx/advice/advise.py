@@ -77,6 +77,7 @@ class Advice:
                 "runner_up": second and {key: second[key] for key in ("name", "case", "words", "expected", "cost")},
                 "overtaken": over and {"times": over[0], "case": over[1]},
             },
+            "backbones": [],
             "seconds": self.seconds,
         }
 

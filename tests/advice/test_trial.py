@@ -1,0 +1,80 @@
+"""Trials: how far they go in the time there is, and what they count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.advice.facts import TIMING, auto, every, evidence
+from tlx.advice.trial import FOLDS, IMAGES, START, Extent, Trials, extent
+from tlx.data.source import ArrayImages, Source
+from tlx.interruption import Interruption
+from tlx.results.clock import Clock
+
+
+@given(st.integers(8, 2000), st.integers(3, 30), st.floats(0, 500))
+def test_a_trial_stays_within_its_time_and_says_how_far_it_goes(sampled: int, epochs: int, seconds: float) -> None:
+    how = extent(sampled, sampled, epochs, TIMING, seconds)
+    if how is None:
+        return
+    held = sampled // FOLDS
+    step, judged = TIMING.read + TIMING.step, held * (TIMING.read + TIMING.forward)
+    once = START + how.epochs * (how.images * step + judged) + how.images * TIMING.forward
+    assert how.folds * once <= seconds + 1e-6
+    assert 2 <= how.epochs <= epochs
+    assert how.images <= sampled - held
+    assert how.images == sampled - held or (how.images >= IMAGES and how.folds == 1)
+
+
+def test_more_time_is_more_epochs_then_more_folds() -> None:
+    found = [extent(100, 100, 10, TIMING, seconds) for seconds in (0.5, 2.5, 4, 8, 20, 100)]
+    assert found[0] is None
+    told = [(how.images, how.epochs, how.folds) for how in found if how]
+    assert told == sorted(told)
+    assert told[-1] == (75, 10, 4)
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> Trials:
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 10
+    pixels = (25 * labels[:, None, None, None] + rng.integers(0, 20, (80, 32, 32, 3))).astype(np.uint8)
+    images = ArrayImages("made", pixels, labels)
+    source = Source(tuple("abcdefghij"), images, images, images)
+    features = np.eye(10)[labels] + 0.01 * rng.normal(size=(80, 10))
+    return Trials(auto(), source, 80, features, tmp_path, Clock(0.0, 0.0), Interruption(""))
+
+
+def test_a_trial_is_judged_by_images_that_it_has_not_trained_on_and_leaves_nothing(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[set[int], set[int]]] = []
+    trained = Trials._trained
+
+    def watched(self: Trials, strategy: object, epochs: int, rest: np.ndarray, held: np.ndarray) -> np.ndarray:
+        seen.append((set(rest.tolist()), set(held.tolist())))
+        return trained(self, strategy, epochs, rest, held)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trials, "_trained", watched)
+    strategy = next(s for s in every(evidence()) if s.kind == "scratch")
+    found = trials.run(strategy, Extent(40, 2, 2))
+    assert [len(rest) for rest, _ in seen] == [40, 40]
+    assert all(rest.isdisjoint(held) for rest, held in seen)
+    assert seen[0][1].isdisjoint(seen[1][1])
+    assert found.judged == sum(len(held) for _, held in seen) == 40
+    assert found.share == pytest.approx(40 * 2 / (80 * 30))
+    assert found.gain == pytest.approx(found.accuracy - 1.0)  # the probe is right about all
+    assert not list(trials.folder.iterdir())
+
+
+def test_trials_of_the_same_images_are_the_same(trials: Trials) -> None:
+    strategy = next(s for s in every(evidence()) if s.kind == "scratch")
+    one = trials.run(strategy, Extent(40, 2, 1))
+    torch.manual_seed(99)
+    assert replace(trials.run(strategy, Extent(40, 2, 1)), seconds=0.0) == replace(one, seconds=0.0)
