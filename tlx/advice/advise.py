@@ -16,8 +16,8 @@ from tlx.advice.evidence import Evidence, gather
 from tlx.advice.outlook import TIMES, Expected, Verdict, decide, expect, experience
 from tlx.advice.strategy import WHOLE, Strategy, strategies
 from tlx.advice.trial import Trial, Trials, extent
-from tlx.config.cases import Auto
-from tlx.config.groups import AutoCut
+from tlx.config.cases import Auto, Plain
+from tlx.config.groups import AutoCut, BankFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.source import Source
 from tlx.features.profile import Row
@@ -42,7 +42,7 @@ Progress = Callable[[int, int, str], None]
 class Advice:
     """What was found out about some images and a backbone, and what it says: ``expected`` and ``costs`` a strategy.
 
-    ``untried``: why no whole network was tried; empty where one was.
+    ``untried``: why no whole network was tried; empty where one was. ``survey``: the sample, read at every depth.
     """
 
     strategies: list[Strategy]
@@ -54,6 +54,7 @@ class Advice:
     costs: list[Cost]
     verdict: Verdict
     seconds: float
+    survey: Survey
 
     def plain(self, auto: Auto) -> dict[str, Any]:
         """Return what ``advice.json`` holds."""
@@ -87,6 +88,17 @@ class Advice:
         if self.verdict.advised.case == "large_different":
             words = [word for word in words if not word.startswith("init")]
         return f"python -m tlx {shlex.join([*self.verdict.advised.words, *words])}"
+
+    def chosen(self, auto: Auto) -> tuple[TrainConfig, Plain]:
+        """Return the config of the training that is advised, typed and plain; the survey's features serve it."""
+        advised = self.verdict.advised
+        typed, plain = advised.settings(auto), advised.plain(auto)
+        sampled = len(self.survey.source.train.labels) < self.evidence.images
+        deep = advised.case == "small_similar" or advised.kind == "lp_ft"  # what computes all depths in any case
+        if sampled and deep and isinstance(typed.features, BankFeatures):
+            typed = replace(typed, features=replace(typed.features, depths="all"))
+            plain = {**plain, "features": {**plain["features"], "depths": "all"}}
+        return typed, plain
 
     def _row(self, index: int, auto: Auto) -> dict[str, Any]:
         strategy, expected = self.strategies[index], self.expected[index]
@@ -148,7 +160,7 @@ def advise(
         trials, untried = _tried(where, tried, timing, left)
     verdict, expected = decide(every, evidence, trials, experience())
     return Advice(
-        every, evidence, timing, trials, untried, expected, costs, verdict, time.monotonic() - started
+        every, evidence, timing, trials, untried, expected, costs, verdict, time.monotonic() - started, survey
     )  # fmt: skip
 
 

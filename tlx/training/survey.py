@@ -52,16 +52,19 @@ class Opened:
     def columns(self, network: Network) -> slice | None:
         """Return which columns are the features of ``network``; None where none are.
 
-        They are where its cut is one of the depths and, as is proven on an image, both agree to the last bit.
+        They are where its cut is one of the depths, or all of them, and both agree on an image to the last bit.
         """
         index = index_of(_place(network), [place for place, _ in self.places])
-        if index is None:
+        everywhere = isinstance(network.trunk, Depths) and network.trunk.points == self.depths.points
+        if index is None and not everywhere:
             return None
         size = network.trunk.image_size
         image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         with one_thread(), torch.no_grad(), evaluating(network), evaluating(self.depths):
-            same = torch.equal(network.embed(image), self.depths.parts(image)[index])
-        return self.places[index][1] if same else None
+            parts = self.depths.parts(image)
+            same = torch.equal(network.embed(image), torch.cat(parts, 1) if index is None else parts[index])
+        columns = slice(0, sum(part.shape[1] for part in parts)) if index is None else self.places[index][1]
+        return columns if same else None
 
 
 @dataclass(frozen=True)

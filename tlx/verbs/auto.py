@@ -38,6 +38,6 @@ def auto(asked: Auto, folder: RunFolder, clock: Clock, command: str) -> dict[str
         with clock.phase("report"):
             make_advice_page(folder.path, told)
     say(console(), "advice", sentence(told), "bold green")
-    chosen = advice.verdict.advised
-    write_json(folder.config, hidden(chosen.plain(asked)))
-    return train(chosen.settings(asked), folder, clock, command, source=source)
+    typed, plain = advice.chosen(asked)
+    write_json(folder.config, hidden(plain))
+    return train(typed, folder, clock, command, source=source, survey=advice.survey)

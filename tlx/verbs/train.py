@@ -43,7 +43,7 @@ from tlx.training.phases import train_phases
 from tlx.training.race import race
 from tlx.training.remarks import manner, remarks, trains
 from tlx.training.space import must_have_room
-from tlx.training.survey import settle_cut, side_profile
+from tlx.training.survey import Survey, settle_cut, side_profile
 from tlx.training.work import Work, assemble
 
 MEASURED = ("val", "test")  # whose predictions are kept
@@ -56,8 +56,12 @@ def train(
     command: str,
     resuming: bool = False,
     source: Source | None = None,
+    survey: Survey | None = None,
 ) -> dict[str, Any]:
-    """Train as the config says; return what ``result.json`` holds. ``source``: the images, where they are open already.
+    """Train as the config says; return what ``result.json`` holds.
+
+    ``source``: the images, where they are open already; ``survey``: what the untrained backbone makes of them, where
+    somebody has looked.
 
     Raises:
         TlxError: Whatever a person can mend.
@@ -72,7 +76,7 @@ def train(
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
         asked = config
         banks = Banks(config, decisions)
-        config, survey = settle_cut(config, source, trainer, decisions, clock, banks)
+        config, looked = settle_cut(config, source, trainer, decisions, clock, banks)
         network, preprocessing, surgery = assemble(config, source)
         work = Work(config, source, preprocessing, folder, clock, interruption, decisions, resuming, banks)
         must_train(config, network, len(source.train.labels), trainer)
@@ -83,7 +87,7 @@ def train(
 
         started, raced = combined(hashed(network.trunk.state_dict())), None
         profile, aside = side_profile(work, network, surgery.weights)
-        survey = survey or aside
+        survey = looked or aside or survey
         if isinstance(config.init, RaceInit):
             network, surgery, outcome, raced = race(work, config.init)
         else:

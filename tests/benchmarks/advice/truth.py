@@ -1,12 +1,13 @@
 """The truth: every strategy trained on every task, three seeds each, kept as a table beside this file.
 
-Run: python -m tests.benchmarks.advice.truth [--hymenoptera PATH] [--cifar10 PATH] [--weights FILE] [--minutes M]
+Run: python -m tests.benchmarks.advice.truth [--hymenoptera PATH] [--cifar10 PATH] [--weights FILE]
+    [--scratch PATH] [--backbone NAME] [--seed N] [--minutes M]
 
 ``--hymenoptera``: the PyTorch tutorial's photographs, with train/ and val/; ``--cifar10``: CIFAR-10 as files, with
 train/ and test/; ``--weights``: mobilenetv1_100 up to blocks.4.0, as safetensors. Tasks that need what is not given
 are left out. A row that stands in the table is not made again, so that this can be interrupted and continued, and
 after so many minutes begins nothing new; a seed's rows of all tasks are made before the next seed's. Hours on two
-cores; ``--backbone embedded`` and ``--backbone mobilenetv1`` in two processes share them.
+cores; ``--backbone embedded``, ``--backbone mobilenetv1`` and ``--seed N`` choose what one of several processes does.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def main() -> None:
     for name in ("hymenoptera", "cifar10", "weights", "scratch"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--backbone", default="")
+    parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     asked = parser.parse_args()
     scratch = asked.scratch or Path(tempfile.mkdtemp())
@@ -109,7 +111,7 @@ def main() -> None:
     os.environ["TLX_CACHE"] = str(scratch / "cache")
     places = Places(asked.hymenoptera, asked.cifar10, asked.weights, scratch)
     until = time.monotonic() + 60 * asked.minutes
-    for seed in SEEDS:
+    for seed in SEEDS if asked.seed is None else (asked.seed,):
         for task in known(places):
             if asked.backbone not in ("", task.backbone):
                 continue
