@@ -19,6 +19,7 @@ from tlx.config.groups import AllCut, AutoCut, HeadCut, StageCut
 from tlx.config.roots import TrainConfig
 from tlx.data.open import open_source
 from tlx.data.source import ArrayImages, Source
+from tlx.data.transforms import Prepare
 from tlx.features.profile import Profile
 from tlx.learner.trainer import make_trainer
 from tlx.network.backbone import create
@@ -210,7 +211,7 @@ def test_what_was_read_is_taken_over_only_where_it_is_the_same() -> None:
     network, _, _ = assemble(found, source)
     columns = looked.opened.columns(network)
     assert columns is not None
-    assert looked.features[:, columns].shape == (60, network.trunk.width)
+    assert looked.features[:, columns.part].shape == (60, network.trunk.width)
     profile = Profile.read(taken["profile"])
     assert network.trunk.width == profile.rows[profile.auto].place.width
     with torch.no_grad():  # negative control: other weights
@@ -218,7 +219,20 @@ def test_what_was_read_is_taken_over_only_where_it_is_the_same() -> None:
     assert looked.opened.columns(network) is None
     other, _, _ = assemble(replace(found, head=replace(found.head, pool="max")), source)
     assert looked.opened.columns(other) is None  # another pooling
-    everything, _, _ = assemble(replace(found, cut=AllCut()), source)
+    everything, preprocessing, _ = assemble(replace(found, cut=AllCut()), source)
+    columns = looked.opened.columns(everything)
+    assert columns is not None
+    assert columns.scale is not None
+    images = torch.stack([Prepare(preprocessing)(source.train.read(i)) for i in range(3)])
+    with torch.no_grad():
+        own = everything.eval().embed(images).numpy()
+    assert np.allclose(looked.features[:3, columns.part] * columns.scale, own, rtol=1e-4, atol=1e-5)
+    everything.trunk.scale.mul_(2)  # type: ignore[operator, union-attr]
+    twice = looked.opened.columns(everything)
+    assert twice is not None
+    assert np.array_equal(twice.scale, 2 * columns.scale)
+    with torch.no_grad():  # negative control: other weights
+        next(everything.trunk.parameters()).add_(1e-3)
     assert looked.opened.columns(everything) is None
 
 

@@ -93,20 +93,35 @@ class Reader:
         """Whether all of a split's rows are there."""
         return not len(self._missing(split, views)[1])
 
-    def adopt(self, split: str, views: int, features: np.ndarray | Rows, columns: slice) -> None:
-        """Keep what another pass has computed: some columns of a split's features (N, all of them)."""
+    def adopt(
+        self,
+        split: str,
+        views: int,
+        features: np.ndarray | Rows,
+        columns: slice | np.ndarray,
+        scale: np.ndarray | None = None,
+    ) -> None:
+        """Keep what another pass has computed: some columns of a split's features (N, all of them), times ``scale``."""
         wanted, missing = self._missing(split, views)
         if self.trainer.is_global_zero:
-            self._keep(wanted, missing, features, columns)
+            self._keep(wanted, missing, features, columns, scale)
         self.trainer.strategy.barrier()
         self.store.refresh()
-        self._keep(wanted, self.store.missing(wanted), features, columns)  # of a bank that processes do not share
+        self._keep(wanted, self.store.missing(wanted), features, columns, scale)  # of a bank that is not shared
         self._adopted[split, views] = len(missing)
 
-    def _keep(self, wanted: np.ndarray, missing: np.ndarray, features: np.ndarray | Rows, columns: slice) -> None:
+    def _keep(
+        self,
+        wanted: np.ndarray,
+        missing: np.ndarray,
+        features: np.ndarray | Rows,
+        columns: slice | np.ndarray,
+        scale: np.ndarray | None,
+    ) -> None:
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
-            self.store.add(wanted[part], features[part][:, columns])
+            rows = features[part][:, columns]
+            self.store.add(wanted[part], rows if scale is None else rows * scale)
 
     def _missing(self, split: str, views: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a split's addresses, and which of them are not there: every process gets the first one's answer."""

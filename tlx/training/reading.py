@@ -9,7 +9,7 @@ from tlx.data.module import ImageModule
 from tlx.features.bank import Bank, Reader
 from tlx.network.network import Network
 from tlx.results.console import console, say
-from tlx.training.survey import Survey, opened
+from tlx.training.survey import Columns, Survey, opened
 from tlx.training.work import Work
 
 
@@ -27,7 +27,7 @@ class Reading:
     survey: Survey | None = None
     reader: Reader = field(init=False)
     deep: Reader | None = field(init=False, default=None)  # at every depth
-    columns: slice | None = field(init=False, default=None)  # where in those rows the network's own are
+    columns: Columns | None = field(init=False, default=None)  # where in those rows the network's own are
 
     def __post_init__(self) -> None:
         config, banks = self.work.config, self.work.banks
@@ -46,10 +46,13 @@ class Reading:
     def read(self, split: str, views: int = 0) -> Bank:
         """Return a split's features: of its images, or of so many drawn views of them."""
         if self.columns is not None and not self.reader.knows(split, views):
+            known, mine = None, self.columns
             if self.deep is not None:
-                self.reader.adopt(split, views, self.deep.bank(split, views).features, self.columns)
+                known = self.deep.bank(split, views).features
             elif self.survey and (split, views) == ("train", 0) and self._surveyed:
-                self.reader.adopt(split, views, self.survey.features, self.columns)
+                known = self.survey.features
+            if known is not None:
+                self.reader.adopt(split, views, known, mine.part, mine.scale)
         return self.reader.bank(split, views)
 
     @property

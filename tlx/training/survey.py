@@ -43,28 +43,41 @@ log = logging.getLogger("tlx")
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Which columns of all depths' features a network's own are, and what they are multiplied by; None: by nothing."""
+
+    part: slice | np.ndarray
+    scale: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Opened:
     """A backbone read at every depth that its weights reach, and where in the features of all (N, D) each is found."""
 
     depths: Depths
     places: list[tuple[Place, slice]]
 
-    def columns(self, network: Network) -> slice | None:
+    def columns(self, network: Network) -> Columns | None:
         """Return which columns are the features of ``network``; None where none are.
 
         They are where its cut is one of the depths, or all of them, and both agree on an image to the last bit.
         """
-        index = index_of(_place(network), [place for place, _ in self.places])
-        everywhere = isinstance(network.trunk, Depths) and network.trunk.points == self.depths.points
-        if index is None and not everywhere:
-            return None
-        size = network.trunk.image_size
+        trunk, known = network.trunk, self.depths.points
+        size = trunk.image_size
         image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
         with one_thread(), torch.no_grad(), evaluating(network), evaluating(self.depths):
-            parts = self.depths.parts(image)
-            same = torch.equal(network.embed(image), torch.cat(parts, 1) if index is None else parts[index])
-        columns = slice(0, sum(part.shape[1] for part in parts)) if index is None else self.places[index][1]
-        return columns if same else None
+            parts, own = self.depths.parts(image), network.embed(image)
+        if isinstance(trunk, Depths) and set(trunk.points) <= set(known):
+            ends = np.cumsum([0, *self.depths.widths])
+            read = [known.index(point) for point in trunk.points]
+            scale = torch.cat([trunk.scale[i].expand(parts[k].shape[1]) for i, k in enumerate(read)])
+            columns = np.concatenate([np.arange(ends[k], ends[k + 1]) for k in read])
+            same = torch.equal(own, torch.cat([parts[k] for k in read], 1) * scale)
+            return Columns(columns, scale.numpy()) if same else None
+        index = index_of(_place(network), [place for place, _ in self.places])
+        if index is None or not torch.equal(own, parts[index]):
+            return None
+        return Columns(self.places[index][1])
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,8 @@ def _images(words: list[str], places: Places) -> int:
     return int(measured(["case=small_similar", *words, "init=scratch", "cut=stage", "cut.stage=0"], places)["images"])
 
 
-def main() -> None:
-    """Complete the table."""
+def asked_for() -> tuple[Places, tuple[int, ...], str, float]:
+    """Read the command line: where everything is, which seeds, which backbone (all if empty), and until when."""
     parser = argparse.ArgumentParser()
     for name in ("hymenoptera", "cifar10", "weights", "scratch"):
         parser.add_argument(f"--{name}", type=Path)
@@ -108,14 +108,19 @@ def main() -> None:
     asked = parser.parse_args()
     scratch = asked.scratch or Path(tempfile.mkdtemp())
     scratch.mkdir(exist_ok=True)
-    os.environ["TLX_CACHE"] = str(scratch / "cache")
     places = Places(asked.hymenoptera, asked.cifar10, asked.weights, scratch)
-    until = time.monotonic() + 60 * asked.minutes
-    for seed in SEEDS if asked.seed is None else (asked.seed,):
+    seeds = SEEDS if asked.seed is None else (asked.seed,)
+    return places, seeds, asked.backbone, time.monotonic() + 60 * asked.minutes
+
+
+def main() -> None:
+    """Complete the table."""
+    places, seeds, backbone, until = asked_for()
+    os.environ["TLX_CACHE"] = str(places.scratch / "cache")
+    for seed in seeds:
         for task in known(places):
-            if asked.backbone not in ("", task.backbone):
-                continue
-            complete(task, seed, places, until)
+            if backbone in ("", task.backbone):
+                complete(task, seed, places, until)
 
 
 if __name__ == "__main__":
