@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.advice.facts import TIMING, auto, every, evidence
-from tlx.advice.trial import FOLDS, IMAGES, START, Extent, Trials, extent
+from tlx.advice.trial import EPOCH, FOLDS, IMAGES, START, Extent, Trials, extent
 from tlx.data.source import ArrayImages, Source
 from tlx.interruption import Interruption
 from tlx.results.clock import Clock
@@ -25,7 +25,7 @@ def test_a_trial_stays_within_its_time_and_says_how_far_it_goes(sampled: int, ep
         return
     held = sampled // FOLDS
     step, judged = TIMING.read + TIMING.step, held * (TIMING.read + TIMING.forward)
-    once = START + how.epochs * (how.images * step + judged) + how.images * TIMING.forward
+    once = START + how.epochs * (EPOCH + how.images * step + judged) + how.images * TIMING.forward
     assert how.folds * once <= seconds + 1e-6
     assert 2 <= how.epochs <= epochs
     assert how.images <= sampled - held
@@ -71,6 +71,7 @@ def test_a_trial_is_judged_by_images_that_it_has_not_trained_on_and_leaves_nothi
     assert found.share == pytest.approx(40 * 2 / (80 * 30))
     assert found.gain == pytest.approx(found.accuracy - 1.0)  # the probe is right about all
     assert not list(trials.folder.iterdir())
+    assert trials.run(strategy, Extent(40, 2, 4), seconds=0.0).folds == 1  # what takes longer than was thought ends
 
 
 def test_trials_of_the_same_images_are_the_same(trials: Trials) -> None:

@@ -206,7 +206,7 @@ def _tried(where: Trials, tried: Sequence[Strategy], timing: Timing, seconds: fl
         how = extent(sampled, where.images, strategy.epochs or 1, timing, mine)
         if how is None:
             break
-        trials.append(where.run(strategy, how))
+        trials.append(where.run(strategy, how, mine))
     if trials:
         return trials, ""
     return [], f"{max(seconds, 0):.0f} s are left for a trial, which is too little"

@@ -33,7 +33,7 @@ log = logging.getLogger("tlx")
 
 FOLDS = 4  # a trial holds out one of so many parts; where time allows, so many trials hold out each in turn
 FEWEST = 2  # epochs: with fewer images rather than fewer epochs
-START = 1.0  # seconds that a trial takes beside its steps
+START, EPOCH = 1.0, 0.15  # seconds that a trial, and an epoch of it, take beside their steps
 IMAGES = 24  # a trial of fewer would say nothing
 
 
@@ -80,13 +80,13 @@ def extent(sampled: int, whole: int, epochs: int, timing: Timing, seconds: float
     judging = held * (timing.read + timing.forward)
 
     def takes(images: int, rounds: int) -> float:
-        return START + rounds * (images * (timing.read + timing.step) + judging) + images * timing.forward
+        return START + rounds * (EPOCH + images * (timing.read + timing.step) + judging) + images * timing.forward
 
     most = [e for e in range(FEWEST, epochs + 1) if takes(rest, e) <= seconds]
     if most:
         folds = int(min(FOLDS, max(1, seconds // takes(rest, max(most)))))
         return Extent(rest, max(most), folds)
-    spare = (seconds - START - FEWEST * judging) / (FEWEST * (timing.read + timing.step) + timing.forward)
+    spare = (seconds - START - FEWEST * (EPOCH + judging)) / (FEWEST * (timing.read + timing.step) + timing.forward)
     images = min(rest, int(spare))
     return Extent(images, min(FEWEST, epochs), 1) if images >= IMAGES else None
 
@@ -107,14 +107,19 @@ class Trials:
     interruption: Interruption
     progress: Callable[[int, int, str], None] = lambda done, count, what: None
 
-    def run(self, strategy: Strategy, how: Extent) -> Trial:
-        """Train a strategy's network as far as a trial goes, and judge it; no validation or test image is touched."""
+    def run(self, strategy: Strategy, how: Extent, seconds: float = float("inf")) -> Trial:
+        """Train a strategy's network as far as a trial goes, and judge it; no validation or test image is touched.
+
+        Once is done in any case; again only what fits into so many seconds, by what it took before.
+        """
         started = time.monotonic()
         seed = strategy.settings(self.auto).seed
         labels = self.source.train.labels
         fold = deal(labels, FOLDS, 1, seed)[:, 0]
         right, frozen = [], []
         for index in range(how.folds):
+            if index and (time.monotonic() - started) * (index + 1) / index > seconds:
+                break
             self.progress(index, how.folds, f"trial: {strategy.name}")
             held = np.flatnonzero(fold == index)
             rest = np.flatnonzero(fold != index)
@@ -128,7 +133,7 @@ class Trials:
             trained=how.images,
             judged=len(mine),
             epochs=how.epochs,
-            folds=how.folds,
+            folds=len(right),
             share=min(1.0, how.images * how.epochs / (self.images * (strategy.epochs or how.epochs))),
             accuracy=float(mine.mean()),
             gain=float(better.mean()),
@@ -145,7 +150,8 @@ class Trials:
             config = replace(config, features=replace(features, depths="all", profile_up_to=0, views=0))
         quiet = replace(config.callbacks, progress=False)
         one = replace(config.trainer, devices=1, strategy="auto", num_nodes=1, compile=False)
-        config = replace(config, callbacks=quiet, trainer=one, report=False)
+        near = replace(config.data, workers=0) if config.trainer.accelerator == "cpu" else config.data
+        config = replace(config, callbacks=quiet, trainer=one, data=near, report=False)
         part = replace(
             self.source,
             train=choose(self.source.train, rest),

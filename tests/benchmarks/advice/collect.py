@@ -22,7 +22,7 @@ from tests.benchmarks.advice.tasks import Places, Task, known
 from tests.benchmarks.advice.truth import SEEDS, asked_for
 
 FILE = Path(__file__).with_name("evidence.jsonl")
-QUIET = ("callbacks.progress=false", "report=false", "trainer=cpu", "trainer.precision=32")
+QUIET = ("callbacks.progress=false", "report=false", "trainer=cpu", "trainer.precision=32", "data.workers=0")
 SEEN = ("images", "classes", "per_class", "left_out", "copies", "logme", "similarity")
 
 Line = dict[str, Any]

@@ -29,7 +29,10 @@ from tests.benchmarks.advice.tasks import Places, Task, known, strategies
 TABLE = Path(__file__).with_name("truth.csv")
 COLUMNS = ("task", "strategy", "seed", "images", "val_accuracy", "test_accuracy", "test_images", "seconds")
 SEEDS = (0, 1, 2)
-QUIET = ("callbacks.progress=false", "report=false", "trainer=cpu", "trainer.precision=32", "features.profile_up_to=0")
+QUIET = (
+    "callbacks.progress=false", "report=false", "trainer=cpu", "trainer.precision=32", "features.profile_up_to=0",
+    "data.workers=0",
+)  # fmt: skip
 
 Row = dict[str, Any]
 
