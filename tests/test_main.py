@@ -34,7 +34,7 @@ def test_the_guide_shows_every_case_on_one_screen() -> None:
     for case in CASES:
         assert f"case={case}" in GUIDE
         assert (conf_folder() / "case" / f"{case}.yaml").is_file()
-    assert {p.stem for p in (conf_folder() / "case").glob("*.yaml")} == set(CASES)
+    assert {p.stem for p in (conf_folder() / "case").glob("*.yaml")} == {*CASES, "auto"}
 
 
 def commands(guide: str) -> list[str]:
@@ -61,7 +61,7 @@ def test_version(tlx: Callable) -> None:
 def test_help(tlx: Callable, verb: str | None) -> None:
     answer = tlx(*([verb] if verb else []), "--help")
     assert (answer.code, answer.err) == (0, "")
-    for word in ("Usage: python -m tlx", "case: large_different", "optimizer: adamw", ", ".join(VERBS[1:])):
+    for word in ("Usage: python -m tlx", "case: auto, large_different", "optimizer: adamw", ", ".join(VERBS[1:])):
         assert word in answer.out
 
 

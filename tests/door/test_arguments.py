@@ -35,7 +35,7 @@ def test_the_verb_is_the_first_word_or_train(words: list[str], verb: str, rest: 
 
 @pytest.mark.parametrize(("word", "hint"), [("trian", "'train'"), ("insp", "'inspect'"), ("evalute", "'evaluate'")])
 def test_an_unknown_verb_is_named_with_the_nearest(word: str, hint: str) -> None:
-    with pytest.raises(InputError, match=rf"unknown verb '{word}'; did you mean {hint}.*one of: train, resume"):
+    with pytest.raises(InputError, match=rf"unknown verb '{word}'; did you mean {hint}.*one of: train, advise"):
         split_verb([word])
 
 

@@ -58,7 +58,8 @@ def advise(asked: tuple[AdviseConfig, list[Auto]]) -> dict[str, Any]:
         told = {**found.plain(auto), "backbones": ranking}
         write_json(folder / ADVICE, told)
         told_advice.show(out, told)
-        make_advice_page(folder, told)
+        if config.report:
+            make_advice_page(folder, told)
     say(out, "folder", shown(folder))
     return told
 

@@ -35,8 +35,9 @@ def auto(asked: Auto, folder: RunFolder, clock: Clock, command: str) -> dict[str
         advice = taken(asked, source, folder.path, clock, interruption)
         told = advice.plain(asked)
         write_json(folder.advice, told)
-        with clock.phase("report"):
-            make_advice_page(folder.path, told)
+        if config.report:
+            with clock.phase("report"):
+                make_advice_page(folder.path, told)
     say(console(), "advice", sentence(told), "bold green")
     typed, plain = advice.chosen(asked)
     write_json(folder.config, hidden(plain))

@@ -38,6 +38,7 @@ from tlx.storage import read_json, write_json
 from tlx.training import batches
 from tlx.training.banks import Banks
 from tlx.training.batches import must_train
+from tlx.training.doubts import doubts
 from tlx.training.page import make_page
 from tlx.training.phases import train_phases
 from tlx.training.race import race
@@ -109,6 +110,7 @@ def train(
             predictions.write(folder.predictions, said, classes)
             if profile is not None:
                 profiles.write(folder.path, profile, len(source.classes))
+        against = doubts(asked, len(source.train.labels), profile)
         result = compose(
             asked,
             source.classes,
@@ -121,6 +123,7 @@ def train(
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
             advice=read_json(folder.advice)["verdict"] if folder.advice.is_file() else None,
+            doubts=against,
             bank=_as_written(banks.tidy(), folder),
             certificate=outcome.certificate,
             best=outcome.best,
@@ -147,6 +150,8 @@ def train(
                 profiles.show(out, profile)
             say(out, "profile", profiles.sentence(profile))
         summary(out, result)
+        for doubt in against:
+            say(out, "doubt", doubt, "yellow")
         if config.report:
             make_page(work, network, final, surgery, said["test"])
         if work.logger is not None:

@@ -35,6 +35,12 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "tlx", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    advise = ["advise", "trials=false", "data.per_class=12", f"output={folder / 'advice'}"]
+    advise += ["backbones=[embedded,test_resnet]"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tlx", *advise], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -74,11 +80,12 @@ def hidden(page: Any) -> list[str]:
 def test_the_pages_are_whole_and_alone(sweep: Path, browser: Any, width: int, scheme: str) -> None:
     reports = sorted(sweep.glob("*/report.html"))
     assert len(reports) == 4
-    for path in [*reports, sweep / "comparison.html"]:
+    sections = {"report.html": 11, "comparison.html": 8, "advice.html": 7}
+    for path in [*reports, sweep / "comparison.html", sweep / "advice" / "advice.html"]:
         page, told = look(browser, path, width, scheme)
         assert told == [], path
         assert hidden(page) == [], path
-        assert page.locator("section").count() == (11 if path.name == "report.html" else 8)
+        assert page.locator("section").count() == sections[path.name]
         wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wider <= 0, f"{path} is {wider} pixels too wide"
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -35,6 +35,8 @@ CASES = {
     "large_different": "a large set, different from what the network learned on",
 }
 LATER = (
+    "advice",
+    "doubts",
     "temperature",
     "cost",
     "best",
