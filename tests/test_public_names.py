@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ["__version__", "load", "train"]
+NAMES = ["__version__", "advise", "load", "train"]
 PROBE = "import sys, tlx; print(sorted(tlx.__all__), dir(tlx), 'torch' in sys.modules, 'hydra' in sys.modules)"
 
 

@@ -17,7 +17,7 @@ CASES = "large_different, large_similar, small_different, small_similar"
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["inspcet"], ["unknown verb 'inspcet'", "did you mean 'inspect'", "train, resume, inspect"]),
+        (["inspcet"], ["unknown verb 'inspcet'", "did you mean 'inspect'", "train, advise, resume"]),
         (["case=small_simlar"], ["unknown option case=small_simlar", "did you mean 'small_similar'", CASES]),
         (["case=3"], ["unknown option case=3", CASES]),
         (["case=null"], ["unknown option case=null", CASES]),
