@@ -11,7 +11,7 @@ import pytest
 
 from tlx.storage import write_json
 
-TRAINS = ("train", "resume", "pretrain")  # verbs whose modules hold `train`
+TRAINS = ("train", "auto", "resume", "pretrain")  # verbs whose modules hold `train`
 Job = Callable[[Any, Any], None]  # takes the config and the run folder
 
 

@@ -27,7 +27,8 @@ from tlx.door.arguments import VERBS, groups_of
 from tlx.errors import InputError
 
 SEED = 20261124
-WEIGHTS = {"train": 8, "inspect": 2, "pretrain": 2}  # of the verbs; all others once
+TRAINING = ("train", "advise", "inspect", "pretrain")  # verbs that take a training's config
+WEIGHTS = {"train": 8, "advise": 2, "inspect": 2, "pretrain": 2}  # of the verbs; all others once
 
 # Whatever once ended with anything else than it should: kept for good.
 FOUND: tuple[tuple[str, ...], ...] = (
@@ -112,12 +113,12 @@ def line_of(draw: random.Random, known: Known) -> list[str]:
     """Draw a command line."""
     verb = draw.choice([verb for verb in VERBS for _ in range(WEIGHTS.get(verb, 1))])
     words = [_word(draw, verb, known) for _ in range(draw.choice((1, 1, 1, 1, 2, 2, 3)))]
-    if verb in ("train", "inspect", "pretrain") and draw.random() < 0.9:
+    if verb in TRAINING and verb != "advise" and draw.random() < 0.9:
         words.insert(0, f"case={draw.choice(OPTIONS['case'])}")
     given = {"pretrain": ("output=x.safetensors",), "predict": ("images=photos",), "export": ("format=onnx",)}
     if draw.random() < 0.8:
         words += given.get(verb, ())
-    if verb not in ("train", "inspect", "pretrain") and draw.random() < 0.8:
+    if verb not in TRAINING and draw.random() < 0.8:
         words.append(("runs=" if verb == "report" else "run=") + draw.choice(("done", "began", "empty", "nowhere")))
     if draw.random() < 0.1:
         at = draw.randrange(len(words) + 1)
@@ -135,7 +136,7 @@ def _word(draw: random.Random, verb: str, known: Known) -> str:
         word = f"{group}={draw.choice(options) if draw.random() < 0.7 else draw.choice(ODD)}"
         if draw.random() < 0.2:
             word += f",{draw.choice(options)}"
-    elif kind < 0.55 and verb in ("train", "inspect", "pretrain"):
+    elif kind < 0.55 and verb in TRAINING:
         key = draw.choice(sorted(known))
         word = f"{key}={json.dumps(known[key]) if draw.random() < 0.4 else draw.choice(PLAIN + ODD)}"
     else:
@@ -206,6 +207,8 @@ def door(
     monkeypatch.setattr("tlx.verbs.pretrain.train", lambda *_: {})
     monkeypatch.setattr("tlx.verbs.resume.train", lambda *_, **__: {})
     monkeypatch.setattr("tlx.verbs.inspect.inspect", lambda config: None)
+    monkeypatch.setattr("tlx.verbs.advise.advise", lambda asked: {})
+    monkeypatch.setattr("tlx.verbs.auto.auto", lambda *_: {})
     for folder in ("done", "began"):
         assert tlx("case=small_similar", f"hydra.run.dir={folder}").code == 0
     (tmp_path / "began" / "result.json").unlink()
