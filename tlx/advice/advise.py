@@ -30,7 +30,9 @@ from tlx.training.banks import Banks
 from tlx.training.survey import Survey, look
 
 FORMAT = 1
-SMALL = 1000  # training images up to which advice may take SECONDS, and beyond them a share of a whole training
+SMALL = (
+    1000  # training images that are looked at; of more, a sample, and SHARE of a whole training is the time there is
+)
 SECONDS, SHARE = 50.0, 0.22
 SURE = 0.99  # a head that is right so often leaves nothing that a trial could show
 NO_BETTER = 0.02  # a random trunk's probes that come so near the pretrained ones' let training from scratch be tried
@@ -164,15 +166,15 @@ def advise(
     )  # fmt: skip
 
 
-def looker(config: TrainConfig, source: Source, clock: Clock) -> Callable[[TrainConfig], Survey]:
+def looker(config: TrainConfig, source: Source, clock: Clock) -> Callable[..., Survey]:
     """Return what reads a sample of the training images at every depth of a config's backbone."""
     decisions = Decisions(None)
     trainer = make_trainer(config.trainer)
     quiet = replace(config.callbacks, progress=False)
 
-    def reading(asked: TrainConfig) -> Survey:
+    def reading(asked: TrainConfig, priced: bool = True) -> Survey:
         asked = replace(asked, callbacks=quiet)
-        return look(asked, source, AutoCut(), trainer, clock, Banks(asked, decisions))
+        return look(asked, source, AutoCut(images=SMALL), trainer, clock, Banks(asked, decisions), priced)
 
     return reading
 

@@ -16,7 +16,7 @@ from tlx.features.logme import logme
 from tlx.features.profile import Profile, Row, probe_depths
 from tlx.training.survey import Survey
 
-Look = Callable[[TrainConfig], Survey]  # reads a sample of the training images at every depth
+Look = Callable[..., Survey]  # reads a sample of the training images at every depth of a config's backbone
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,10 @@ def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, S
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
-    survey, random = look(config), look(replace(config, init=ScratchInit()))
+    survey, random = look(config), look(replace(config, init=ScratchInit()), priced=False)
     labels = survey.source.train.labels
-    profile, noise = _profile(survey, config.seed), _profile(random, config.seed)
+    profile = _profile(survey, config.seed)
+    noise = probe_depths(random.found, labels, AutoCut(), config.seed)
     best = survey.found[profile.best][1]
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     evidence = Evidence(

@@ -193,14 +193,24 @@ def _question(work: Work, network: Network, weights: Path | None, pace: Pace, de
     }
 
 
-def look(config: TrainConfig, source: Source, auto: AutoCut, trainer: pl.Trainer, clock: Clock, banks: Banks) -> Survey:
+def look(
+    config: TrainConfig,
+    source: Source,
+    auto: AutoCut,
+    trainer: pl.Trainer,
+    clock: Clock,
+    banks: Banks,
+    priced: bool = True,
+) -> Survey:
     """Read training images, at most ``auto.images`` of them, at every depth that the weights reach, in one pass.
+
+    ``priced``: whether anybody asks what it costs to get to each; else that is 0.
 
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
     with clock.phase("profile"):
-        depths, costs, preprocessing = _opened(config, banks)
+        depths, costs, preprocessing = _opened(config, banks, priced)
         chosen = replace(source, train=sample(source.train, auto.images, config.seed))
         reader = banks.reader(depths, image_module(config, chosen, preprocessing, trainer))
         features = np.asarray(reader.bank("train").features)
@@ -217,10 +227,14 @@ def opened(config: TrainConfig, banks: Banks) -> Opened:
     return Opened(depths, places(depths.points, depths.widths, costs, torch.cat(depths.look(), 1).numpy()))
 
 
-def _opened(config: TrainConfig, banks: Banks) -> tuple[Depths, list[tuple[int, int]], Preprocessing]:
+def _opened(
+    config: TrainConfig, banks: Banks, priced: bool = True
+) -> tuple[Depths, list[tuple[int, int]], Preprocessing]:
     """Open a backbone at every depth; what it costs to get there is a second's work, and remembered."""
 
     def costs_of(model: nn.Module, points: Sequence[Point], size: int) -> list[tuple[int, int]]:
+        if not priced:
+            return [(0, 0)] * len(points)
         question = {
             "of": "costs",
             "backbone": asdict(config.backbone),

@@ -27,7 +27,7 @@ from typing import Any
 from tests.benchmarks.advice.tasks import Places, Task, known, strategies
 
 TABLE = Path(__file__).with_name("truth.csv")
-COLUMNS = ("task", "strategy", "seed", "images", "val_accuracy", "test_accuracy", "test_images", "seconds")
+COLUMNS = ("task", "strategy", "seed", "images", "val_accuracy", "test_accuracy", "test_images")
 SEEDS = (0, 1, 2)
 QUIET = (
     "callbacks.progress=false", "report=false", "trainer=cpu", "trainer.precision=32", "features.profile_up_to=0",
@@ -69,7 +69,6 @@ def measured(words: list[str], places: Places) -> Row:
         "val_accuracy": f"{metrics['val']['accuracy']:.5f}",
         "test_accuracy": f"{metrics['test']['accuracy']:.5f}",
         "test_images": images["test"],
-        "seconds": f"{sum(result['seconds'].values()):.1f}",
     }
 
 
@@ -92,7 +91,7 @@ def complete(task: Task, seed: int, places: Places, until: float) -> None:
             **measured([*words[:1], *base, *words[1:]], places),
         }
         keep(row)
-        print(f"{task.name:32} {strategy:20} {seed} {row['test_accuracy']} {row['seconds']:>7} s", file=sys.stderr)
+        print(f"{task.name:32} {strategy:20} {seed} {row['test_accuracy']}", file=sys.stderr)
 
 
 def _images(words: list[str], places: Places) -> int:
