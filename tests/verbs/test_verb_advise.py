@@ -150,6 +150,16 @@ def test_auto_that_was_interrupted_asks_again_and_ends_the_same(
     assert one["advice"]["words"] == two["advice"]["words"]
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "3", "{}", '{"verdict": 3}', "null"])
+def test_damaged_advice_does_not_end_the_training(tmp_path: Path, content: str) -> None:
+    from tlx.results.run_folder import RunFolder
+    from tlx.verbs.train import _advised
+
+    assert _advised(RunFolder(tmp_path)) is None
+    (tmp_path / "advice.json").write_text(content)
+    assert _advised(RunFolder(tmp_path)) in (None, 3)
+
+
 def test_several_backbones_are_ranked(tlx: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
     ranked = tuple(word for word in words if not word.startswith(("backbone", "init")))
     names = "[embedded,test_resnet]"

@@ -172,9 +172,9 @@ def looker(config: TrainConfig, source: Source, clock: Clock) -> Callable[..., S
     trainer = make_trainer(config.trainer)
     quiet = replace(config.callbacks, progress=False)
 
-    def reading(asked: TrainConfig, priced: bool = True) -> Survey:
+    def reading(asked: TrainConfig, priced: bool = True, val: int = 0) -> Survey:
         asked = replace(asked, callbacks=quiet)
-        return look(asked, source, AutoCut(images=SMALL), trainer, clock, Banks(asked, decisions), priced)
+        return look(asked, source, AutoCut(images=SMALL), trainer, clock, Banks(asked, decisions), priced, val)
 
     return reading
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,8 +13,11 @@ from tlx.config.roots import TrainConfig
 from tlx.data.source import Source
 from tlx.features.learning_curve import Curve, learning_curve
 from tlx.features.logme import logme
+from tlx.features.probe import cross_validate
 from tlx.features.profile import Profile, Row, probe_depths
 from tlx.training.survey import Survey
+
+JUDGES = 500  # validation images that are looked at, at most
 
 Look = Callable[..., Survey]  # reads a sample of the training images at every depth of a config's backbone
 
@@ -37,6 +40,14 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A share of validation images, and its standard error."""
+
+    accuracy: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Facts about the training images, and what probes make of a sample of them.
 
@@ -47,6 +58,8 @@ class Evidence:
         random: The same of random weights.
         logme: The score of each depth's features.
         curve: Of probes at the best single depth; None where there are too few images for one.
+        judged: What a probe that is trained on the whole sample gets right of validation images, at every depth and at
+            all of them together, with its standard error.
     """
 
     images: int
@@ -59,6 +72,7 @@ class Evidence:
     logme: tuple[float, ...]
     similarity: Similarity
     curve: Curve | None
+    judged: tuple[Judged, ...]
 
     @property
     def frozen(self) -> list[Row]:
@@ -83,6 +97,7 @@ class Evidence:
             "logme": list(self.logme),
             "similarity": {"value": self.similarity.value, **asdict(self.similarity)},
             "learning_curve": self.curve.plain() if self.curve else None,
+            "judged": [asdict(one) for one in self.judged],
         }
 
 
@@ -92,7 +107,7 @@ def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, S
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
-    survey, random = look(config), look(replace(config, init=ScratchInit()), priced=False)
+    survey, random = look(config, val=JUDGES), look(replace(config, init=ScratchInit()), priced=False)
     labels = survey.source.train.labels
     profile = _profile(survey, config.seed)
     noise = probe_depths(random.found, labels, AutoCut(), config.seed)
@@ -109,6 +124,7 @@ def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, S
         logme=tuple(logme(features, labels) for _, features in survey.found),
         similarity=similarity(profile, noise),
         curve=learning_curve(best, labels, config.seed),
+        judged=tuple(_judged(survey)),
     )
     return evidence, survey
 
@@ -118,6 +134,21 @@ def similarity(profile: Profile, random: Profile) -> Similarity:
     right, chance = profile.rows[profile.best].accuracy, random.rows[random.best].accuracy
     worth = (right - chance) / (1 - chance) if chance < 1 else 0.0
     return Similarity(min(max(worth, 0.0), 1.0), (profile.auto + 1) / len(profile.rows))
+
+
+def _judged(survey: Survey) -> Iterator[Judged]:
+    """Judge a probe at every depth, and at all of them, by validation images, which may be from elsewhere."""
+    assert survey.val is not None
+    labels = np.concatenate([survey.source.train.labels, survey.source.val.labels])
+    _, labels = np.unique(labels, return_inverse=True)
+    first = len(survey.features)
+    fold = np.full((len(labels), 1), -1)
+    fold[first:] = 0
+    both = np.concatenate([survey.features, survey.val])
+    parts = [columns for _, columns in survey.opened.places]
+    for part in [*parts, *([slice(None)] if len(parts) > 1 else [])]:
+        right = cross_validate(both[:, part], labels, fold).correct[first:, 0].astype(float)
+        yield Judged(float(right.mean()), float(max(right.std(), 0.5 / len(right)) / np.sqrt(len(right))))
 
 
 def _profile(survey: Survey, seed: int) -> Profile:

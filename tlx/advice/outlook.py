@@ -1,8 +1,9 @@
 """Outlook: the test accuracy to be expected of each strategy, with its interval, and which one is advised.
 
-A frozen trunk's head is expected to do what its cross-validated probe does. What training the whole network gains over
-the best of them follows from experience: a linear model of the gain on other data sets (``tlx/assets/advice.json``,
-fitted by ``python -m tests.benchmarks.advice.fit``), whose inputs are what is known here, the trial's own gain first.
+A frozen trunk's head is expected to do what its probes do, cross-validated and on validation images. What training the
+whole network gains over the best of them is expected from experience, a linear model of gains on other data sets, and
+corrected by what a trial gained. All are weighed by their uncertainty, as normal distributions; how far each lies from
+what came of it on other data sets stands in ``tlx/assets/advice.json`` (``python -m tests.benchmarks.advice.fit``).
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ import numpy as np
 from tlx.advice.evidence import Evidence
 from tlx.advice.strategy import WHOLE, Strategy, row_of
 from tlx.advice.trial import Trial
+from tlx.features.learning_curve import Curve
 
 FILE = Path(__file__).parents[1] / "assets" / "advice.json"
 COVERAGE = 1.645  # standard deviations on either side hold 90 % of a normal distribution
-INDIFFERENT = 0.005  # of two strategies nearer than that, the cheaper is advised
+INDIFFERENT = 0.005  # what a whole network has to be better by, to be advised
 TIMES = (2, 3, 5, 10)  # as many images, of which is asked what they would change
-SCALE = 0.5  # how large a gain may be, of the errors there are: what a trial of few images is weighed against
-
 Experience = Mapping[str, Any]
 
 
@@ -60,17 +60,53 @@ def expect(
 ) -> Expected:
     """Return what to expect of a strategy with so many times the images."""
     if strategy.kind == "frozen":
-        row = row_of(strategy, evidence.frozen)
-        return Expected(_grown(row.accuracy, evidence, times), math.hypot(row.standard_error, _apart(known, times)))
-    best = evidence.best
-    base = _grown(best.accuracy, evidence, times)
-    trial = best_trial(strategy.kind, trials)
-    model = known[strategy.kind]["trial" if trial else "no trial"]
-    x = terms(base, evidence, trial, times)
-    gain = float(np.dot(model["weights"], x))
-    spread = model["deviation"] * (1 - base)
-    deviation = math.sqrt(best.standard_error**2 + _apart(known, times) ** 2 + spread**2)
-    return Expected(min(max(base + gain, 0.0), 1.0), deviation)
+        return _frozen(evidence.frozen.index(row_of(strategy, evidence.frozen)), evidence, known, times)
+    base = best_frozen(evidence, known, times)
+    gain, spread = gained(strategy.kind, base.accuracy, evidence, trials, known, times)
+    accuracy = min(max(base.accuracy + gain, 0.0), 1.0)
+    return Expected(accuracy, math.hypot(base.deviation, spread))
+
+
+def best_frozen(evidence: Evidence, known: Experience, times: float = 1.0) -> Expected:
+    """Return what to expect of the best frozen trunk."""
+    rows = range(len(evidence.frozen))
+    return max((_frozen(index, evidence, known, times) for index in rows), key=lambda one: one.accuracy)
+
+
+def _frozen(index: int, evidence: Evidence, known: Experience, times: float) -> Expected:
+    """Weigh what cross-validation and validation images say of a frozen trunk."""
+    row, judged = evidence.frozen[index], evidence.judged[index]
+    curve = evidence.curve
+    folds = evidence.profile.folds
+    sampled = evidence.profile.images
+    now, later = sampled, evidence.images * times
+    said = [
+        (_grown(row.accuracy, now * (folds - 1) / folds, later, curve), row.standard_error, known["frozen"]["probed"]),
+        (_grown(judged.accuracy, now, later, curve), judged.standard_error, known["frozen"]["judged"]),
+    ]
+    trust = [1 / (error**2 + apart**2) for _, error, apart in said]
+    accuracy = sum(weight * one[0] for weight, one in zip(trust, said, strict=True)) / sum(trust)
+    further = 1 + math.log2(times)  # the more is extrapolated
+    return Expected(accuracy, further / math.sqrt(sum(trust)))
+
+
+def gained(
+    kind: str, base: float, evidence: Evidence, trials: Sequence[Trial], known: Experience, times: float = 1.0
+) -> tuple[float, float]:
+    """Return what training the whole network is expected to gain over a frozen trunk, and its standard deviation.
+
+    ``base``: the accuracy of the best frozen trunk.
+    """
+    model = known[kind]
+    errors = 1 - base
+    gain, spread = float(np.dot(model["weights"], terms(base, evidence, times))), model["deviation"] * errors
+    trial = best_trial(kind, trials)
+    if trial is None or not spread:
+        return gain, spread
+    # A trial that sees a part of what the whole training sees tells so much less.
+    apart = trial.standard_error**2 + (model["apart"] * errors) ** 2 / max(trial.share, 1e-3)
+    trust = 1 / spread**2, 1 / apart
+    return (trust[0] * gain + trust[1] * trial.gain) / sum(trust), 1 / math.sqrt(sum(trust))
 
 
 def best_trial(kind: str, trials: Sequence[Trial]) -> Trial | None:
@@ -79,37 +115,22 @@ def best_trial(kind: str, trials: Sequence[Trial]) -> Trial | None:
     return own.get(kind) or (own.get(WHOLE[0]) if kind != "scratch" else None)
 
 
-def terms(base: float, evidence: Evidence, trial: Trial | None, times: float = 1.0) -> np.ndarray:
+def terms(base: float, evidence: Evidence, times: float = 1.0) -> np.ndarray:
     """Return what the gain over a frozen trunk is explained by; each vanishes where nothing is left to gain.
 
     ``base``: the accuracy of the best frozen trunk.
     """
     errors = 1 - base
     many = math.log10(max(evidence.images, 1) * times / 1000)
-    x = [errors, errors * many, errors * (1 - evidence.similarity.value)]
-    if trial is None:
-        return np.array(x)
-    room = (SCALE * (1 - evidence.best.accuracy)) ** 2
-    gain = trial.gain * room / (room + trial.standard_error**2) if room else 0.0
-    return np.array([*x, gain, gain * math.log10(1 / max(trial.share, 1e-3))])
+    return np.array([errors, errors * many, errors * (1 - evidence.similarity.value)])
 
 
-def _grown(accuracy: float, evidence: Evidence, times: float) -> float:
-    """Return the accuracy of a probe with so many times the images, by the learning curve's slope.
-
-    The probes were trained on a part of the sample, and the sample may be a part of the images.
-    """
-    curve = evidence.curve
+def _grown(accuracy: float, trained: float, later: float, curve: Curve | None) -> float:
+    """Return the accuracy of a probe with more images than it was trained on, by the learning curve's slope."""
     if curve is None:
         return accuracy
-    trained = curve.points[-1].images
-    gained = curve.at(evidence.images * times)[0] - curve.at(trained)[0]
-    return min(max(accuracy + max(gained, 0.0), 0.0), 1.0)
-
-
-def _apart(known: Experience, times: float) -> float:
-    """Return how far test accuracy lies from what is expected of a frozen trunk; further, the more is extrapolated."""
-    return float(known["frozen"]["deviation"]) * (1 + math.log2(times))
+    gained = max(curve.at(max(later, trained))[0] - curve.at(trained)[0], 0.0)
+    return min(max(accuracy + gained, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -124,7 +145,7 @@ class Verdict:
 def decide(
     strategies: Sequence[Strategy], evidence: Evidence, trials: Sequence[Trial], known: Experience
 ) -> tuple[Verdict, list[Expected]]:
-    """Advise the cheapest that is hardly worse than the best; ``strategies`` stand with the cheapest first."""
+    """Advise the best, but no whole network that is hardly better than a frozen trunk."""
     expected = [expect(strategy, evidence, trials, known) for strategy in strategies]
     advised = _cheapest(strategies, expected)
     others = [index for index, strategy in enumerate(strategies) if strategy.case != advised.case]
@@ -135,8 +156,12 @@ def decide(
 
 
 def _cheapest(strategies: Sequence[Strategy], expected: Sequence[Expected]) -> Strategy:
-    most = max(one.accuracy for one in expected)
-    return next(s for s, one in zip(strategies, expected, strict=True) if one.accuracy >= most - INDIFFERENT)
+    """Return the best frozen trunk, unless a whole network is worth its cost; passes cost much the same at any cut."""
+    order = sorted(range(len(strategies)), key=lambda index: -expected[index].accuracy)
+    best = order[0]
+    frozen = next(index for index in order if strategies[index].kind == "frozen")
+    near = expected[frozen].accuracy >= expected[best].accuracy - INDIFFERENT
+    return strategies[frozen if near else best]
 
 
 def _overtaken(

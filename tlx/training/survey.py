@@ -87,6 +87,7 @@ class Survey:
     opened: Opened
     features: np.ndarray
     source: Source  # its training images are those that were looked at
+    val: np.ndarray | None = None  # the same of its validation images, where anybody asked for them
 
     @property
     def found(self) -> list[tuple[Place, np.ndarray]]:
@@ -201,10 +202,12 @@ def look(
     clock: Clock,
     banks: Banks,
     priced: bool = True,
+    val: int = 0,
 ) -> Survey:
     """Read training images, at most ``auto.images`` of them, at every depth that the weights reach, in one pass.
 
-    ``priced``: whether anybody asks what it costs to get to each; else that is 0.
+    ``priced``: whether anybody asks what it costs to get to each; else that is 0. ``val``: read at most so many
+    validation images as well.
 
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
@@ -212,9 +215,12 @@ def look(
     with clock.phase("profile"):
         depths, costs, preprocessing = _opened(config, banks, priced)
         chosen = replace(source, train=sample(source.train, auto.images, config.seed))
+        if val:
+            chosen = replace(chosen, val=sample(source.val, val, config.seed))
         reader = banks.reader(depths, image_module(config, chosen, preprocessing, trainer))
         features = np.asarray(reader.bank("train").features)
-    return Survey(Opened(depths, places(depths.points, depths.widths, costs, features)), features, chosen)
+        judged = np.asarray(reader.bank("val").features) if val else None
+    return Survey(Opened(depths, places(depths.points, depths.widths, costs, features)), features, chosen, judged)
 
 
 def opened(config: TrainConfig, banks: Banks) -> Opened:

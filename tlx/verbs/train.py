@@ -14,6 +14,7 @@ from tlx.config.roots import TrainConfig
 from tlx.data.module import ending_workers
 from tlx.data.open import open_source
 from tlx.data.source import SPLITS, Source, fingerprint
+from tlx.errors import InputError
 from tlx.features.temperature import fit_temperature
 from tlx.interruption import Interruption
 from tlx.learner.loggers import conclude
@@ -122,7 +123,7 @@ def train(
             race=raced,
             decisions={name: taken for name, taken in decisions.taken.items() if name != "profile"},
             profile=profile,
-            advice=read_json(folder.advice)["verdict"] if folder.advice.is_file() else None,
+            advice=_advised(folder),
             doubts=against,
             bank=_as_written(banks.tidy(), folder),
             certificate=outcome.certificate,
@@ -211,6 +212,14 @@ def announce(
             say(out, "", remark)
     for remark in batches.remarks(config, network, source, world):
         say(out, "", remark)
+
+
+def _advised(folder: RunFolder) -> Any:
+    """Return the verdict that a run was started by; None where there is none, or nobody can read it any more."""
+    try:
+        return read_json(folder.advice)["verdict"] if folder.advice.is_file() else None
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def _as_written(bank: dict[str, Any] | None, folder: RunFolder) -> dict[str, Any] | None:

@@ -54,6 +54,7 @@ def collect(task: Task, seed: int, places: Places) -> Line:
         "profile": evidence["profile"],
         "random": evidence["random_profile"],
         "curve": curve and {key: curve[key] for key in ("points", "floor", "scale", "exponent")},
+        "judged": evidence["judged"],
         "trials": told["trials"],
         "untried": told["untried"],
         "seconds": round(time.monotonic() - started, 2),

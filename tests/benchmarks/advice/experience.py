@@ -12,23 +12,23 @@ import numpy as np
 
 from tests.benchmarks.advice.collect import Line, lines
 from tests.benchmarks.advice.truth import rows
-from tlx.advice.evidence import Evidence, Similarity
-from tlx.advice.outlook import Expected, Verdict, best_trial, decide, expect, terms
-from tlx.advice.strategy import WHOLE, Strategy, strategies
+from tlx.advice.evidence import Evidence, Judged, Similarity
+from tlx.advice.outlook import Expected, Verdict, best_frozen, best_trial, decide, expect, terms
+from tlx.advice.strategy import WHOLE, Strategy, row_of, strategies
 from tlx.advice.trial import Trial
 from tlx.config.cases import CASES, Auto
 from tlx.features.learning_curve import Curve, Point
 from tlx.features.profile import Profile
 
-RIDGE = 0.02  # how much a weight is held to what it would be without any experience, in images' worth of gain
-WITHOUT = {"trial": (0.0, 0.0, 0.0, 1.0, 0.0), "no trial": (0.0, 0.0, 0.0)}
-NOBODY = {"frozen": {"deviation": 0.03}}
+RIDGE = 0.02  # how much the weights of gains are held to zero, as so many tasks would that are right about nothing
+NOBODY = {"frozen": {"probed": 0.03, "judged": 0.03}}  # the experience of who has none
+LEAST = 0.005  # standard deviation: nothing is known more exactly than that
 
 Truth = dict[tuple[str, int], dict[str, float]]  # (task, seed): test accuracy by strategy
 
 
 @dataclass(frozen=True)
-class Judged:
+class Known:
     """A task with a seed: what advice knew, what it could choose, and what came of each."""
 
     task: str
@@ -68,7 +68,7 @@ def truth() -> Truth:
     return dict(found)
 
 
-def judged() -> list[Judged]:
+def judged() -> list[Known]:
     """Put truth and evidence together, of tasks whose every strategy was trained."""
     known, found = truth(), []
     for line in lines():
@@ -77,7 +77,7 @@ def judged() -> list[Judged]:
         every = tuple(strategies([row.place for row in evidence.profile.rows], evidence.images, _nobody()))
         if all(name_of(strategy) in there for strategy in every):
             trials = tuple(Trial(**trial) for trial in line["trials"])
-            found.append(Judged(line["task"], line["seed"], evidence, trials, every, there, line["seconds"]))
+            found.append(Known(line["task"], line["seed"], evidence, trials, every, there, line["seconds"]))
     return found
 
 
@@ -91,9 +91,11 @@ def evidence_of(line: Line) -> Evidence:
     each = line["per_class"]["fewest"], line["per_class"]["most"]
     profile, random = Profile.read(line["profile"]), Profile.read(line["random"])
     logme, likeness = tuple(line["logme"]), Similarity(similar["worth"], similar["depth"])
+    judged = tuple(Judged(**one) for one in line["judged"])
     return Evidence(
-        line["images"], line["classes"], each, line["left_out"], line["copies"], profile, random, logme, likeness, curve
-    )
+        line["images"], line["classes"], each, line["left_out"], line["copies"], profile, random, logme, likeness, curve,
+        judged,
+    )  # fmt: skip
 
 
 @cache
@@ -105,69 +107,74 @@ def _nobody() -> Auto:
     return auto()
 
 
-def fit(tasks: Sequence[Judged]) -> dict[str, Any]:
+def fit(tasks: Sequence[Known]) -> dict[str, Any]:
     """Learn from tasks how gains follow from evidence, each data set counting as much as any other."""
     share = {data: 1 / sum(task.data == data for task in tasks) for data in {task.data for task in tasks}}
     weight = np.array([share[task.data] for task in tasks])
-    frozen = [_surprises(task) for task in tasks]
-    apart = float(np.sqrt(np.average([np.mean(np.square(one)) for one in frozen], weights=weight)))
-    known: dict[str, Any] = {"frozen": {"deviation": apart}}
+    surprises = np.array([_surprises(task) for task in tasks])
+    apart = np.sqrt(np.average(surprises, axis=0, weights=weight)).clip(LEAST)
+    known: dict[str, Any] = {"frozen": {"probed": _short(apart[0]), "judged": _short(apart[1])}}
     for kind in WHOLE:
-        known[kind] = {}
-        for how, start in WITHOUT.items():
-            x, y, e, w = [], [], [], []
-            for task, say in zip(tasks, weight, strict=True):
-                trial = best_trial(kind, task.trials) if how == "trial" else None
-                if how == "trial" and trial is None:
-                    continue
-                x.append(terms(_base(task), task.evidence, trial))
-                y.append(task.truth[kind] - _frozen(task))
-                e.append(max(1 - _base(task), 0.01))
-                w.append(say)
-            known[kind][how] = _fitted(np.array(x), np.array(y), np.array(e), np.array(w), np.array(start))
+        errors = np.array([max(1 - _base(task), 0.01) for task in tasks])
+        x = np.array([terms(_base(task), task.evidence) for task in tasks])
+        y = np.array([task.truth[kind] - _frozen(task) for task in tasks])
+        weights = _weights(x / errors[:, None], y / errors, weight)
+        rest = (y - x @ weights) / errors
+        deviation = float(np.sqrt(np.average(rest**2, weights=weight)))
+        known[kind] = {"weights": [_short(one) for one in weights], "deviation": _short(deviation)}
+        known[kind]["apart"] = _short(_tried(kind, tasks, errors, y))
     return known
 
 
-def _fitted(x: np.ndarray, y: np.ndarray, e: np.ndarray, w: np.ndarray, start: np.ndarray) -> dict[str, Any]:
-    if not len(x):
-        return {"weights": start.tolist(), "deviation": 0.5}
-    scale = w / e  # errors of gains grow with what there is to gain
-    a = x.T @ (scale[:, None] * x) + RIDGE * np.eye(len(start))
-    weights = start + np.linalg.solve(a, x.T @ (scale * (y - x @ start)))
-    rest = (y - x @ weights) / e
-    return {"weights": weights.round(4).tolist(), "deviation": round(float(np.sqrt(np.average(rest**2, weights=w))), 4)}
+def _weights(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Fit by least squares, held to zero a little: what is gained, as a share of the errors that there are."""
+    solved: np.ndarray = np.linalg.solve(x.T @ (w[:, None] * x) + RIDGE * np.eye(x.shape[1]), x.T @ (w * y))
+    return solved
 
 
-def _base(task: Judged) -> float:
-    best = max(task.evidence.frozen, key=lambda row: row.accuracy)
-    strategy = next(s for s in task.strategies if s.kind == "frozen" and _row(task, s) == best)
-    return expect(strategy, task.evidence, (), NOBODY).accuracy
+def _tried(kind: str, tasks: Sequence[Known], errors: np.ndarray, gains: np.ndarray) -> float:
+    """How far trials lie from what came of whole trainings, beyond their own errors: a share of the errors there are.
+
+    As of a trial that sees as much as the whole training does.
+    """
+    found = []
+    for task, e, gain in zip(tasks, errors, gains, strict=True):
+        trial = best_trial(kind, task.trials)
+        if trial is not None:
+            beyond = ((trial.gain - gain) ** 2 - trial.standard_error**2) * trial.share / e**2
+            found.append(beyond)
+    return float(np.sqrt(max(np.mean(found), LEAST))) if found else 0.5
 
 
-def _frozen(task: Judged) -> float:
-    """What came of the frozen trunk that probes best."""
-    best = task.evidence.best
-    return task.accuracy(next(s for s in task.strategies if s.kind == "frozen" and _row(task, s) == best))
+def _short(number: float) -> float:
+    return round(float(number), 4)
 
 
-def _row(task: Judged, strategy: Strategy) -> Any:
-    from tlx.advice.strategy import row_of
-
-    return row_of(strategy, task.evidence.frozen)
+def _base(task: Known) -> float:
+    return best_frozen(task.evidence, NOBODY).accuracy
 
 
-def _surprises(task: Judged) -> list[float]:
-    """How far test accuracy lies from what is expected of frozen trunks, beyond the probes' own errors."""
+def _frozen(task: Known) -> float:
+    """What came of the frozen trunk that is expected to be the best."""
+    frozen = [s for s in task.strategies if s.kind == "frozen"]
+    return task.accuracy(max(frozen, key=lambda s: expect(s, task.evidence, (), NOBODY).accuracy))
+
+
+def _surprises(task: Known) -> tuple[float, float]:
+    """How far test accuracy lies from either kind of probe: squares beyond their errors, the mean of frozen trunks."""
     found = []
     for strategy in task.strategies:
         if strategy.kind == "frozen":
-            row = _row(task, strategy)
-            apart = task.accuracy(strategy) - expect(strategy, task.evidence, (), NOBODY).accuracy
-            found.append(np.sqrt(max(apart**2 - row.standard_error**2, 0.0)))
-    return found
+            index = task.evidence.frozen.index(row_of(strategy, task.evidence.frozen))
+            row, judged = task.evidence.frozen[index], task.evidence.judged[index]
+            for one, sides in ((row, {"probed": 1e-6, "judged": 1e6}), (judged, {"probed": 1e6, "judged": 1e-6})):
+                apart = task.accuracy(strategy) - expect(strategy, task.evidence, (), {"frozen": sides}).accuracy
+                found.append(max(apart**2 - one.standard_error**2, 0.0))
+    probed, judged_by = np.array(found).reshape(-1, 2).mean(0)
+    return float(probed), float(judged_by)
 
 
-def advised(task: Judged, known: Mapping[str, Any]) -> tuple[Verdict, Expected]:
+def advised(task: Known, known: Mapping[str, Any]) -> tuple[Verdict, Expected]:
     """Return what advice says of a task by some experience, and what it expects."""
     verdict, expected = decide(task.strategies, task.evidence, task.trials, known)
     return verdict, expected[task.strategies.index(verdict.advised)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.benchmarks.advice.experience import Judged, advised, fit, judged, name_of
+from tests.benchmarks.advice.experience import Known, advised, fit, judged, name_of
 from tlx.advice.strategy import Strategy
 
 LARGE = 2000  # training images, by the textbook
@@ -38,17 +38,17 @@ class Scored:
     seconds: float
 
 
-def small_similar(task: Judged) -> Strategy:
+def small_similar(task: Known) -> Strategy:
     """Always the whole frozen trunk."""
     return next(s for s in task.strategies if s.case == "small_similar")
 
 
-def full(task: Judged) -> Strategy:
+def full(task: Known) -> Strategy:
     """Always full fine-tuning."""
     return next(s for s in task.strategies if s.kind == "full")
 
 
-def textbook(task: Judged) -> Strategy:
+def textbook(task: Known) -> Strategy:
     """By the number of images, and similar by name."""
     alike = (task.data, task.task.split("-")[-1]) in ALIKE
     if task.evidence.images < LARGE:
@@ -59,14 +59,14 @@ def textbook(task: Judged) -> Strategy:
     return full(task) if alike else next(s for s in task.strategies if s.kind == "scratch")
 
 
-RULES: dict[str, Callable[[Judged], Strategy]] = {
+RULES: dict[str, Callable[[Known], Strategy]] = {
     "always small_similar": small_similar,
     "always full fine-tuning": full,
     "textbook": textbook,
 }
 
 
-def scored(tasks: Sequence[Judged]) -> list[Scored]:
+def scored(tasks: Sequence[Known]) -> list[Scored]:
     """Judge every task by the experience of other data sets."""
     without = {data: fit([t for t in tasks if t.data != data]) for data in {t.data for t in tasks}}
     found = []
