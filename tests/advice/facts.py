@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlx.advice.cost import Timing
-from tlx.advice.evidence import Evidence, Similarity
+from tlx.advice.evidence import Evidence, Judged, Similarity
 from tlx.advice.strategy import Strategy, strategies
 from tlx.advice.trial import Trial
 from tlx.config.cases import CASES, Auto, read_auto
@@ -19,14 +19,10 @@ from tlx.features.profile import Place, Profile, Row
 
 TIMING = Timing(read=0.001, forward=0.002, step=0.006, activations=10**6, parameters=10**6)
 KNOWN: dict[str, Any] = {
-    "frozen": {"deviation": 0.02},
-    **{
-        kind: {
-            "trial": {"weights": [0.0, 0.0, 0.0, 1.0, 0.0], "deviation": 0.1},
-            "no trial": {"weights": [at_once, slope, 0.0], "deviation": 0.3},
-        }
-        for kind, at_once, slope in (("lp_ft", 0.0, 0.1), ("full", -0.02, 0.1), ("scratch", -0.5, 0.3))
-    },
+    "frozen": {"probed": 0.02, "judged": 0.02},
+    "lp_ft": {"weights": [0.0, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
+    "full": {"weights": [-0.02, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
+    "scratch": {"weights": [-0.5, 0.3, 0.0], "deviation": 0.2, "apart": 0.0},
 }
 
 
@@ -56,10 +52,10 @@ def evidence(
     scale = floor * images**exponent
     curve = Curve(points, np.array([[floor, scale, exponent]]))
     similar = Similarity(worth, 1.0)
-    return Evidence(
-        images, 10, (images // 10, images // 10), 0, 0, profile(accuracies, together), profile(random), (0.1,), similar,
-        curve,
-    )  # fmt: skip
+    found = profile(accuracies, together, images)
+    judged = tuple(Judged(one.accuracy, 0.01) for one in [*found.rows, *([found.own] if found.own else [])])
+    each = images // 10, images // 10
+    return Evidence(images, 10, each, 0, 0, found, profile(random), (0.1,), similar, curve, judged)
 
 
 @cache

@@ -92,10 +92,8 @@ def evidence_of(line: Line) -> Evidence:
     profile, random = Profile.read(line["profile"]), Profile.read(line["random"])
     logme, likeness = tuple(line["logme"]), Similarity(similar["worth"], similar["depth"])
     judged = tuple(Judged(**one) for one in line["judged"])
-    return Evidence(
-        line["images"], line["classes"], each, line["left_out"], line["copies"], profile, random, logme, likeness, curve,
-        judged,
-    )  # fmt: skip
+    facts = line["images"], line["classes"], each, line["left_out"], line["copies"]
+    return Evidence(*facts, profile, random, logme, likeness, curve, judged)
 
 
 @cache
