@@ -124,14 +124,13 @@ def test_expectations_are_shares_and_advice_is_never_far_from_the_best(
 
 def test_nothing_is_gained_where_there_are_no_errors() -> None:
     known = evidence([1.0])
-    assert not terms(1.0, known).any()
     assert gained("lp_ft", 1.0, known, [trial("lp_ft", 0.3, 0.01)], KNOWN) == (0.0, 0.0)
 
 
 def test_experience_says_where_it_is_from_and_is_of_every_kind() -> None:
     known = experience()
     for kind in WHOLE:
-        assert len(known[kind]["weights"]) == len(terms(0.5, evidence()))
+        assert len(known[kind]["weights"]) == len(terms(evidence()))
         assert known[kind]["deviation"] > 0
         assert known[kind]["apart"] > 0
     assert known["frozen"]["probed"] > 0

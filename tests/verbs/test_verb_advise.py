@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import Answer, runs_of
+from tlx.advice.trial import Extent
 from tlx.interruption import Interruption
 
 Command = Callable[..., Answer]
@@ -34,11 +35,9 @@ def words(tmp_path: Path) -> tuple[str, ...]:
 
 
 @pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give trials little time."""
-    monkeypatch.setattr("tlx.advice.advise.SECONDS", 6.0)
-    monkeypatch.setattr("tlx.advice.trial.START", 0.2)
-    return iter(())
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make trials short, whatever the time that there is."""
+    monkeypatch.setattr("tlx.advice.advise.extent", lambda *_: Extent(60, 2, 1))
 
 
 def advice_of(folder: Path) -> dict[str, Any]:
@@ -102,8 +101,7 @@ def test_no_test_image_is_looked_at(tlx: Command, words: tuple[str, ...], monkey
         from dataclasses import replace
 
         source = opened(*args)
-        shut = {s: Sealed("digits", source.split(s).images, source.split(s).labels) for s in ("val", "test")}
-        return replace(source, **shut)
+        return replace(source, test=Sealed("digits", source.test.images, source.test.labels))
 
     monkeypatch.setattr(advise, "open_source", sealed)
     answer = tlx("advise", *words)
@@ -132,7 +130,6 @@ def test_auto_that_was_interrupted_asks_again_and_ends_the_same(
     from tlx.verbs import auto as verb
 
     whole = ("case=auto", *words, "trainer.max_epochs=1")
-    monkeypatch.setattr("tlx.advice.advise.SECONDS", 0.0)  # what is timed differs from time to time
     assert tlx(*whole, "hydra.run.dir=whole").code == 0
 
     def interrupted(*_: object) -> None:

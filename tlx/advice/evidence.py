@@ -148,7 +148,9 @@ def _judged(survey: Survey) -> Iterator[Judged]:
     parts = [columns for _, columns in survey.opened.places]
     for part in [*parts, *([slice(None)] if len(parts) > 1 else [])]:
         right = cross_validate(both[:, part], labels, fold).correct[first:, 0].astype(float)
-        yield Judged(float(right.mean()), float(max(right.std(), 0.5 / len(right)) / np.sqrt(len(right))))
+        count = len(right)
+        share = (right.sum() + 1) / (count + 2)  # six right of six are no certainty
+        yield Judged(float(right.mean()), float(np.sqrt(share * (1 - share) / count)))
 
 
 def _profile(survey: Survey, seed: int) -> Profile:

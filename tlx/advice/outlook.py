@@ -98,13 +98,13 @@ def gained(
     ``base``: the accuracy of the best frozen trunk.
     """
     model = known[kind]
-    errors = 1 - base
-    gain, spread = float(np.dot(model["weights"], terms(base, evidence, times))), model["deviation"] * errors
+    room = span(kind, base)
+    gain, spread = room * float(np.dot(model["weights"], terms(evidence, times))), model["deviation"] * room
     trial = best_trial(kind, trials)
     if trial is None or not spread:
         return gain, spread
     # A trial that sees a part of what the whole training sees tells so much less.
-    apart = trial.standard_error**2 + (model["apart"] * errors) ** 2 / max(trial.share, 1e-3)
+    apart = trial.standard_error**2 + (model["apart"] * room) ** 2 / max(trial.share, 1e-3)
     trust = 1 / spread**2, 1 / apart
     return (trust[0] * gain + trust[1] * trial.gain) / sum(trust), 1 / math.sqrt(sum(trust))
 
@@ -115,14 +115,15 @@ def best_trial(kind: str, trials: Sequence[Trial]) -> Trial | None:
     return own.get(kind) or (own.get(WHOLE[0]) if kind != "scratch" else None)
 
 
-def terms(base: float, evidence: Evidence, times: float = 1.0) -> np.ndarray:
-    """Return what the gain over a frozen trunk is explained by; each vanishes where nothing is left to gain.
+def span(kind: str, base: float) -> float:
+    """Return what gains are a share of: the errors of the best frozen trunk, or for random weights what it can do."""
+    return base if kind == "scratch" else 1 - base
 
-    ``base``: the accuracy of the best frozen trunk.
-    """
-    errors = 1 - base
+
+def terms(evidence: Evidence, times: float = 1.0) -> np.ndarray:
+    """Return what gains are explained by: the number of images, and how different they are."""
     many = math.log10(max(evidence.images, 1) * times / 1000)
-    return np.array([errors, errors * many, errors * (1 - evidence.similarity.value)])
+    return np.array([1.0, many, 1 - evidence.similarity.value])
 
 
 def _grown(accuracy: float, trained: float, later: float, curve: Curve | None) -> float:
