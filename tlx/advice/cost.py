@@ -14,6 +14,7 @@ from tlx.config.cases import Auto
 from tlx.data.source import SPLITS, Source
 from tlx.data.threads import in_threads
 from tlx.data.transforms import Prepare
+from tlx.errors import MachineError
 from tlx.learner.plan import plan
 from tlx.learner.trainer import make_trainer
 from tlx.learner.trial import Pace, inference_steps, timed, training_steps
@@ -52,6 +53,7 @@ def time_steps(strategy: Strategy, auto: Auto, source: Source) -> Timing:
 
     Raises:
         InputError: Whatever is wrong with the network.
+        MachineError: There is no memory for a step.
     """
     config = strategy.settings(auto)
     network, preprocessing, _ = assemble(config, source)
@@ -59,13 +61,15 @@ def time_steps(strategy: Strategy, auto: Auto, source: Source) -> Timing:
     device, (*_, phase) = trainer.strategy.root_device, plan(config)
     batch = min(config.data.batch_size, len(source.train.labels))
     pace = Pace("32", "channels_last")
-    nothing = float("nan")  # where no step ran
     step = timed([pace], training_steps(network, phase, batch, device, config.trainer.gradient_clip), device)
     forward = timed([pace], inference_steps(network, batch, device), device)
+    if pace not in step or pace not in forward:
+        what = f"no step of {batch} images runs here"
+        raise MachineError(what, "lower data.batch_size, or data.image_size")
     return Timing(
         read=_reading(source, Prepare(preprocessing)),
-        forward=forward.get(pace, nothing) / batch,
-        step=step.get(pace, nothing) / batch,
+        forward=forward[pace] / batch,
+        step=step[pace] / batch,
         activations=activations(network, batch),
         parameters=sum(p.numel() for p in network.parameters()),
     )

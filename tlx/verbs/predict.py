@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from tlx.data.own.unlabelled import Unlabelled, open_unlabelled
 from tlx.data.threads import CORES
 from tlx.data.transforms import Prepare
 from tlx.data.tta import Crops
-from tlx.errors import InputError
 from tlx.interruption import Interruption
 from tlx.learner.answering import Answering
 from tlx.learner.trainer import meet
@@ -28,9 +25,10 @@ from tlx.network.model_folder import Model
 from tlx.network.probabilities import Probabilities
 from tlx.results.answers import PARTIAL, TABLE, Answer, Answers
 from tlx.results.console import console, counted, say
+from tlx.results.own_folder import own_folder
 from tlx.results.progress import bar
 from tlx.results.run_folder import shown
-from tlx.storage import cannot_write, write_json
+from tlx.storage import write_json
 from tlx.verbs.finished import Finished, open_finished, trainer_for
 
 
@@ -52,7 +50,9 @@ def predict(config: PredictConfig) -> dict[str, Any]:
     trainer = trainer_for(config.trainer, run)
     meet(trainer)
     first, count = trainer.is_global_zero, len(images)
-    folder: Any = trainer.strategy.broadcast(_folder(config) if first else None)
+    name = Path(config.images).expanduser().absolute().name
+    made = own_folder(config.output, "predictions", name, TABLE) if first else None
+    folder: Any = trainer.strategy.broadcast(made)
     out = console()
     if first:
         _announce(config, run, images)
@@ -138,31 +138,6 @@ def answer_all(
 
 def _top(asked: int | str, classes: list[str]) -> int:
     return len(classes) if asked == "all" else min(int(asked), len(classes))
-
-
-def _folder(config: PredictConfig) -> Path:
-    """Make the folder: the one that is asked for, which may not hold predictions, else one of its own."""
-    try:
-        if config.output is not None:
-            folder = Path(config.output).expanduser().absolute()
-            folder.mkdir(parents=True, exist_ok=True)
-            if (folder / TABLE).exists():
-                raise InputError(f"{folder} already holds {TABLE}", "remove it, or give another output=FOLDER")
-            return folder
-        name = re.sub(r"[^\w.-]+", "_", Path(config.images).expanduser().absolute().name, flags=re.ASCII).strip("_.")
-        base = Path("outputs", "predictions").absolute() / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name[:40] or 'images'}"
-        base.parent.mkdir(parents=True, exist_ok=True)
-        folder, number = base, 1
-        while True:
-            try:
-                folder.mkdir()
-            except FileExistsError:  # two that start in the same second
-                number += 1
-                folder = base.with_name(f"{base.name}_{number}")
-            else:
-                return folder
-    except OSError as error:
-        raise cannot_write(Path(error.filename or "."), error, "output") from None
 
 
 def _announce(config: PredictConfig, run: Finished, images: Unlabelled) -> None:

@@ -186,19 +186,8 @@ def announce(
     table: Callable[[Console, dict[str, Any]], None] = data_table.brief,
 ) -> None:
     """Say what is about to happen, in ``world`` processes; ``table`` prints the facts about the images."""
+    announce_data(config, source, table)
     out = console()
-    counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
-    place = next((str(value) for name in ("root", "file", "name") if (value := getattr(config.data, name, None))), "")
-    what = f"{config.data.kind} {shown(Path(place))}" if place else config.data.kind
-    say(out, "data", f"{what}, {len(source.classes)} classes, images: {counts}")
-    table(out, source.facts)
-    data_table.remarks(out, source.facts)
-    if config.backbone.weights == "package" and isinstance(config.data, OwnData):
-        say(
-            out,
-            "",
-            "the embedded backbone has seen rendered letters only; for photographs: backbone=resnet50 or another",
-        )
     start = f"weights from {surgery.weights.name}" if surgery.weights else "random weights"
     if surgery.weights and (run := getattr(config.init, "run", None)):
         start = f"weights of the run {shown(Path(run).expanduser().absolute())}"
@@ -212,6 +201,25 @@ def announce(
             say(out, "", remark)
     for remark in batches.remarks(config, network, source, world):
         say(out, "", remark)
+
+
+def announce_data(
+    config: TrainConfig, source: Source, table: Callable[[Console, dict[str, Any]], None] = data_table.brief
+) -> None:
+    """Say which images there are, and what is to be known of them."""
+    out = console()
+    counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
+    place = next((str(value) for name in ("root", "file", "name") if (value := getattr(config.data, name, None))), "")
+    what = f"{config.data.kind} {shown(Path(place))}" if place else config.data.kind
+    say(out, "data", f"{what}, {len(source.classes)} classes, images: {counts}")
+    table(out, source.facts)
+    data_table.remarks(out, source.facts)
+    if config.backbone.weights == "package" and isinstance(config.data, OwnData):
+        say(
+            out,
+            "",
+            "the embedded backbone has seen rendered letters only; for photographs: backbone=resnet50 or another",
+        )
 
 
 def _advised(folder: RunFolder) -> Any:

@@ -1,0 +1,44 @@
+"""Own folder: where what a verb makes goes, the one that is asked for or one of its own below ``outputs``."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+from tlx.errors import InputError
+from tlx.storage import cannot_write
+
+LONGEST = 40  # letters of a name
+
+
+def own_folder(output: str | None, kind: str, name: str, holds: str) -> Path:
+    """Make the folder ``output``, which may not hold the file ``holds``, else one below ``outputs/KIND``.
+
+    That is called by the time and by ``name``.
+
+    Raises:
+        InputError: The folder that is asked for holds the file already.
+        MachineError: The folder cannot be made.
+    """
+    try:
+        if output is not None:
+            folder = Path(output).expanduser().absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            if (folder / holds).exists():
+                raise InputError(f"{folder} already holds {holds}", "remove it, or give another output=FOLDER")
+            return folder
+        plain = re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("_.")[:LONGEST]
+        base = Path("outputs", kind).absolute() / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{plain or 'images'}"
+        base.parent.mkdir(parents=True, exist_ok=True)
+        folder, number = base, 1
+        while True:
+            try:
+                folder.mkdir()
+            except FileExistsError:  # two that start in the same second
+                number += 1
+                folder = base.with_name(f"{base.name}_{number}")
+            else:
+                return folder
+    except OSError as error:
+        raise cannot_write(Path(error.filename or "."), error, "output") from None
