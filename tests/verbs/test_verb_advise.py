@@ -193,6 +193,7 @@ def test_auto_is_for_train(tlx: Command, words: tuple[str, ...]) -> None:
     assert "case=auto is for train" in answer.err
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_auto_with_the_others(tlx: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
     answer = tlx(
         "-m", "case=auto,small_similar", *words, "data=digits", "trainer.max_epochs=1", "hydra.sweep.dir=sweep"
