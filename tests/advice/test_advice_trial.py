@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests.advice.facts import TIMING, auto, every, evidence
 from tlx.advice.trial import EPOCH, FOLDS, IMAGES, START, Extent, Trials, extent
+from tlx.config.groups import MlflowLogger
 from tlx.data.source import ArrayImages, Source
 from tlx.interruption import Interruption
 from tlx.results.clock import Clock
+from tlx.training.work import Work
 
 
 @given(st.integers(8, 2000), st.integers(3, 30), st.floats(0, 500))
@@ -72,6 +74,28 @@ def test_a_trial_is_judged_by_images_that_it_has_not_trained_on_and_leaves_nothi
     assert found.gain == pytest.approx(found.accuracy - 1.0)  # the probe is right about all
     assert not list(trials.folder.iterdir())
     assert trials.run(strategy, Extent(40, 2, 4), seconds=0.0).folds == 1  # what takes longer than was thought ends
+
+
+def test_a_trial_tells_no_tracker_of_itself_and_saves_no_secret(
+    trials: Trials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tlx.advice import trial as module
+
+    plain = {case: {**saved, "logger": {"kind": "mlflow"}} for case, saved in trials.auto.plain.items()}
+    for saved in plain.values():
+        saved["backbone"] = {**saved["backbone"], "kwargs": {"api_key": "hunter22"}}
+    typed = {case: replace(config, logger=MlflowLogger()) for case, config in trials.auto.cases.items()}
+    created: list[dict[str, object]] = []
+    works: list[Work] = []
+    create, phases = module.RunFolder.create, module.train_phases
+    monkeypatch.setattr(module.RunFolder, "create", lambda path, config: created.append(config) or create(path, config))
+    monkeypatch.setattr(module, "train_phases", lambda work, network: works.append(work) or phases(work, network))
+    strategy = next(s for s in every(evidence()) if s.kind == "scratch")
+    replace(trials, auto=replace(trials.auto, cases=typed, plain=plain)).run(strategy, Extent(40, 2, 1))
+    assert "hunter22" not in str(created)
+    assert "api_key" in str(created)  # the negative control: it was there to be hidden
+    assert [work.config.logger.kind for work in works] == ["csv"]
+    assert [work.config.data.workers for work in works] == [0]
 
 
 def test_trials_of_the_same_images_are_the_same(trials: Trials) -> None:

@@ -116,7 +116,12 @@ def test_auto_takes_the_advice_and_trains(tlx: Command, tmp_path: Path, words: t
     assert result["case"] == config["case"] == told["verdict"]["case"]
     assert result["advice"] == told["verdict"]
     assert config["cut"]["kind"] == result["cut"]
+    labels = [line.partition(" ")[0] for line in answer.out.splitlines()]
+    order = [labels.index(label) for label in ("case", "data", "advice", "network")]
+    assert order == sorted(order)
+    assert labels.count("data") == 1
     assert re.search(rf"^advice +{told['verdict']['case']}: ", answer.out, re.MULTILINE)
+    assert result["seconds"]["advice"] > 0
     images = result["images"]  # the advice's features are used again
     assert result["bank"]["computed"] == images["val"] + images["test"]
     resumed = tlx("resume", "run=run")
@@ -140,6 +145,9 @@ def test_auto_that_was_interrupted_asks_again_and_ends_the_same(
         answer = tlx(*whole, "hydra.run.dir=cut")
     assert answer.code != 0
     assert "resume run=cut" in answer.err
+    answer = tlx("resume", "run=cut", "trainer.max_epochs=9")
+    assert answer.code == 2
+    assert "no training to extend" in answer.err
     answer = tlx("resume", "run=cut")
     assert answer.code == 0, answer.err
     one, two = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "cut"))

@@ -132,16 +132,15 @@ def advise(
     interruption: Interruption,
     progress: Progress,
     tries: bool = True,
-    started: float | None = None,
 ) -> Advice:
     """Find out which strategy suits some images and a backbone; trials leave nothing in ``folder``.
 
-    ``tries``: whether whole networks are tried; ``started``: since when the time counts.
+    ``tries``: whether whole networks are tried.
 
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
-    started = time.monotonic() if started is None else started
+    started = time.monotonic()
     config = auto.cases["small_similar"]
     reader = looker(config, source, clock)
     progress(0, 1, "profile")

@@ -17,14 +17,16 @@ import numpy as np
 from tlx.advice.cost import Timing
 from tlx.advice.strategy import Strategy
 from tlx.config.cases import Auto
-from tlx.config.groups import BankFeatures
+from tlx.config.groups import BankFeatures, CsvLogger
 from tlx.data.source import Source, choose
 from tlx.features.learning_curve import nested
 from tlx.features.probe import cross_validate, deal
 from tlx.interruption import Interruption
+from tlx.learner.trainer import make_trainer
 from tlx.results.clock import Clock
 from tlx.results.decisions import Decisions
 from tlx.results.run_folder import RunFolder
+from tlx.secrecy import hidden
 from tlx.training.banks import Banks
 from tlx.training.phases import train_phases
 from tlx.training.work import Work, assemble
@@ -150,8 +152,9 @@ class Trials:
             config = replace(config, features=replace(features, depths="all", profile_up_to=0, views=0))
         quiet = replace(config.callbacks, progress=False)
         one = replace(config.trainer, devices=1, strategy="auto", num_nodes=1, compile=False)
-        near = replace(config.data, workers=0) if config.trainer.accelerator == "cpu" else config.data
-        config = replace(config, callbacks=quiet, trainer=one, data=near, report=False)
+        on_processor = make_trainer(one).strategy.root_device.type == "cpu"
+        near = replace(config.data, workers=0) if on_processor else config.data
+        config = replace(config, callbacks=quiet, trainer=one, data=near, logger=CsvLogger(), report=False)
         part = replace(
             self.source,
             train=choose(self.source.train, rest),
@@ -159,7 +162,7 @@ class Trials:
             test=choose(self.source.train, held),
         )
         with _quiet(), self._home() as folder:
-            run = RunFolder.create(folder, short.plain(self.auto))
+            run = RunFolder.create(folder, hidden(short.plain(self.auto)))
             decisions = Decisions(None)
             network, preprocessing, _ = assemble(config, part)
             work = Work(

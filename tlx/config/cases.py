@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tlx.config.check import check
+from tlx.config.knots import resolved
 from tlx.config.roots import TrainConfig
 from tlx.errors import InputError
 
@@ -49,5 +50,5 @@ def read_auto(plain: Mapping[str, Any], read: Callable[[Plain], TrainConfig] | N
     saved = plain.get("cases")
     if not isinstance(saved, Mapping) or set(saved) != set(CASES):
         raise InputError("case=auto needs all four cases to choose from", "start the run again")
-    typed = {case: read(saved[case]) if read else check(saved[case], TrainConfig) for case in CASES}
+    typed = {case: read(saved[case]) if read else check(resolved(saved[case]), TrainConfig) for case in CASES}
     return Auto(typed, {case: saved[case] for case in CASES}, bool(plain.get("epochs_given")))

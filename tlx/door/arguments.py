@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 
 from tlx.config.check import members, open_keys, path_keys, several_keys
-from tlx.config.roots import ROOTS
+from tlx.config.roots import ROOTS, TrainConfig
 from tlx.errors import InputError, nearest
 
 VERBS = tuple(ROOTS)
@@ -112,7 +112,7 @@ def groups_of(verb: str) -> list[str]:
     root = ROOTS[verb]
     hints = typing.get_type_hints(root)
     groups = [f.name for f in dataclasses.fields(root) if any(hasattr(kind, "kind") for kind in members(hints[f.name]))]
-    return [*groups, "case"] if verb in ("train", "advise", "inspect", "pretrain") else groups
+    return [*groups, "case"] if issubclass(root, TrainConfig) else groups
 
 
 def _parts(value: str) -> list[str]:

@@ -125,7 +125,8 @@ def _start_writing(folder: RunFolder, plain: dict[str, Any], verb: str) -> None:
     if verb == "train" and plain.get("case") is None:
         raise errors.InputError(
             "train needs a case",
-            "case=small_similar, small_different, large_similar or large_different; python -m tlx explains them",
+            "case=small_similar, small_different, large_similar or large_different, which python -m tlx explains; "
+            "case=auto finds out which",
         )
     if not is_child():
         RunFolder.create(folder.path, hidden(plain))

@@ -18,6 +18,7 @@ from tlx.config.groups import (
     TorchvisionData,
 )
 from tlx.config.roots import TrainConfig
+from tlx.results.clock import PHASES
 
 FORMAT = 1
 PACKAGES = (
@@ -51,7 +52,7 @@ def required() -> dict[str, Any]:
         "metrics": {split: dict.fromkeys(METRICS) for split in ("train", "val", "test")},
         "parameters": dict.fromkeys(("kept", "dropped", "trained", "frozen")),
         **dict.fromkeys(("frozen_unchanged", "best")),
-        "seconds": dict.fromkeys(("total", "imports", "data", "profile", "features", "fit", "evaluate", "report")),
+        "seconds": dict.fromkeys(("total", "imports", *PHASES)),
         "images": dict.fromkeys(("train", "val", "test")),
         "images_left_out": None,
         "fingerprints": dict.fromkeys(("data", "weights", "model", "test")),

@@ -15,7 +15,7 @@ from tlx.results.run_folder import RunFolder
 from tlx.secrecy import hidden
 from tlx.storage import write_json
 from tlx.verbs.advise import must_be_alone, taken
-from tlx.verbs.train import opened, train
+from tlx.verbs.train import announce_data, opened, train
 
 
 def auto(asked: Auto, folder: RunFolder, clock: Clock, command: str) -> dict[str, Any]:
@@ -28,15 +28,17 @@ def auto(asked: Auto, folder: RunFolder, clock: Clock, command: str) -> dict[str
     """
     config = asked.cases["small_similar"]
     must_be_alone(config)
+    say(console(), "case", "auto: looks at the images and tries whole networks for a while, then trains what suits")
     interruption = Interruption(folder.resume_command, lambda: "nothing is decided yet")
     with interruption.watch(), ending_workers():
         with clock.phase("data"):
             source = opened(config, folder, True)
-        advice = taken(asked, source, folder.path, clock, interruption)
-        told = advice.plain(asked)
-        write_json(folder.advice, told)
-        if config.report:
-            with clock.phase("report"):
+        announce_data(config, source)
+        with clock.phase("advice"):
+            advice = taken(asked, source, folder.path, clock, interruption)
+            told = advice.plain(asked)
+            write_json(folder.advice, told)
+            if config.report:
                 make_advice_page(folder.path, told)
     say(console(), "advice", sentence(told), "bold green")
     typed, plain = advice.chosen(asked)

@@ -30,7 +30,7 @@ from tlx.training.batches import must_train
 from tlx.training.outline import outline
 from tlx.training.survey import settle_cut
 from tlx.training.work import assemble, head_alone
-from tlx.verbs.train import announce
+from tlx.verbs.train import announce, announce_data
 
 
 def inspect(config: TrainConfig) -> None:
@@ -49,7 +49,8 @@ def inspect(config: TrainConfig) -> None:
     config, _ = settle_cut(config, source, trainer, decisions, Clock(time.monotonic(), 0.0), banks)
     network, preprocessing, surgery = assemble(config, source)
     must_train(config, network, len(source.train.labels), trainer)
-    announce(config, source, network, surgery, trainer.world_size, data_table.show)
+    announce_data(config, source, data_table.show)
+    announce(config, source, network, surgery, trainer.world_size)
     whole = create(config.backbone, config.data.image_size).model
     out.print()
     size = preprocessing.image_size

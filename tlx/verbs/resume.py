@@ -37,6 +37,9 @@ def resume(config: ResumeConfig, clock: Clock, command: str) -> dict[str, Any]:
     folder = RunFolder.open(config.run)
     plain = folder.read_config()
     if is_auto(plain):
+        if config.trainer.max_epochs is not None or config.freeze.finetune.epochs is not None:
+            what = "the case of this run is not decided yet, and there is no training to extend"
+            raise InputError(what, "resume it as it is, and extend it when it has ended")
         say(console(), "resume", "the case is not decided yet; advice is looked for again")
         asked = read_auto(plain, lambda saved: saved_config(saved, config.backbone))
         with logged(folder.log):

@@ -62,8 +62,8 @@ def train(
 ) -> dict[str, Any]:
     """Train as the config says; return what ``result.json`` holds.
 
-    ``source``: the images, where they are open already; ``survey``: what the untrained backbone makes of them, where
-    somebody has looked.
+    ``source``: the images, where they are open and announced already; ``survey``: what the untrained backbone makes of
+    them, where somebody has looked.
 
     Raises:
         TlxError: Whatever a person can mend.
@@ -73,6 +73,7 @@ def train(
     with interruption.watch(), ending_workers():
         trainer = make_trainer(config.trainer, folder.path)
         with clock.phase("data"):
+            handed = source is not None
             source = source or opened(config, folder, trainer.is_global_zero)
             hashes = {split: fingerprint(source.split(split)) for split in SPLITS}
         decisions = Decisions(folder.decisions, trainer.is_global_zero, trainer.strategy.broadcast)
@@ -84,6 +85,8 @@ def train(
         must_train(config, network, len(source.train.labels), trainer)
         if trainer.is_global_zero:
             must_have_room(folder, config, network)
+            if not handed:  # who hands them over has told
+                announce_data(config, source)
             announce(config, source, network, surgery, trainer.world_size)
         folder.began = True
 
@@ -177,16 +180,8 @@ def opened(config: TrainConfig, folder: RunFolder, writes: bool) -> Source:
     return source
 
 
-def announce(
-    config: TrainConfig,
-    source: Source,
-    network: Network,
-    surgery: Surgery,
-    world: int = 1,
-    table: Callable[[Console, dict[str, Any]], None] = data_table.brief,
-) -> None:
-    """Say what is about to happen, in ``world`` processes; ``table`` prints the facts about the images."""
-    announce_data(config, source, table)
+def announce(config: TrainConfig, source: Source, network: Network, surgery: Surgery, world: int = 1) -> None:
+    """Say what is about to happen, in ``world`` processes."""
     out = console()
     start = f"weights from {surgery.weights.name}" if surgery.weights else "random weights"
     if surgery.weights and (run := getattr(config.init, "run", None)):
@@ -206,7 +201,7 @@ def announce(
 def announce_data(
     config: TrainConfig, source: Source, table: Callable[[Console, dict[str, Any]], None] = data_table.brief
 ) -> None:
-    """Say which images there are, and what is to be known of them."""
+    """Say which images there are, and what is to be known of them; ``table`` prints the facts."""
     out = console()
     counts = ", ".join(f"{len(source.split(s).labels):,} {s}" for s in SPLITS)
     place = next((str(value) for name in ("root", "file", "name") if (value := getattr(config.data, name, None))), "")
