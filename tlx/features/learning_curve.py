@@ -42,8 +42,13 @@ class Curve:
     points: tuple[Point, ...]
     fits: np.ndarray
 
+    def accuracy(self, images: float) -> float:
+        """Return the accuracy to be expected with so many images."""
+        floor, scale, exponent = self.fits[0].tolist()
+        return float(min(max(1 - floor - scale * images**-exponent, 0.0), 1.0))
+
     def at(self, images: float, coverage: float = 0.9) -> tuple[float, float, float]:
-        """Return the accuracy to be expected with so many images, and the ends of its interval."""
+        """Return the same, and the ends of its interval."""
         floor, scale, exponent = self.fits.T
         accuracy = np.clip(1 - floor - scale * images**-exponent, 0, 1)
         low, high = np.quantile(accuracy, [(1 - coverage) / 2, (1 + coverage) / 2])

@@ -64,13 +64,13 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -
 
 def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
     inputs, curvature = _rotated(features)
-    targets = torch.nn.functional.one_hot(torch.from_numpy(labels)).float()
-    (count, classes), (_, repeats) = targets.shape, fold.shape
+    targets = torch.nn.functional.one_hot(torch.from_numpy(labels)).float().T.contiguous()
+    (classes, count), (_, repeats) = targets.shape, fold.shape
     # The folds of all repeats are fitted side by side: F = repeats * folds.
     folds = int(fold.max()) + 1
-    learns = torch.from_numpy(fold[:, :, None] != np.arange(folds)).flatten(1).float()  # (N, F)
-    share = (learns / learns.sum(0))[:, :, None]
-    solution = torch.zeros(inputs.shape[1], repeats * folds, classes)
+    learns = torch.from_numpy(fold[:, :, None] != np.arange(folds)).flatten(1).float().T.contiguous()  # (F, N)
+    share = learns / learns.sum(1, keepdim=True)
+    solution = torch.zeros(classes, repeats * folds, inputs.shape[1])
     held = np.argwhere(fold >= 0)
     image, repeat = torch.from_numpy(held).unbind(1)
     own = repeat * folds + torch.from_numpy(fold)[image, repeat]
@@ -79,11 +79,11 @@ def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray)
         penalty = torch.full_like(curvature, strength)
         penalty[0] = 0.0  # the intercept
         # Half the features' second moments bound the curvature of the loss, whatever the weights are.
-        metric = curvature[:, None, None] / (2 * learns.sum(0)[None, :, None]) + penalty[:, None, None]
-        solution = _minimise(inputs, targets, share, penalty[:, None, None], metric, solution)
-        logits = (inputs @ solution.flatten(1)).view(count, repeats * folds, classes)[image, own]
+        metric = curvature / (2 * learns.sum(1, keepdim=True)) + penalty
+        solution = _minimise(inputs, targets, share, penalty, metric, solution)
+        logits = (solution.flatten(0, 1) @ inputs.T).view(classes, repeats * folds, count)[:, own, image]
         correct = np.zeros(fold.shape, dtype=bool)
-        correct[tuple(held.T)] = (logits.argmax(1) == targets[image].argmax(1)).numpy()
+        correct[tuple(held.T)] = (logits.argmax(0) == targets[:, image].argmax(0)).numpy()
         if correct.sum() > best.correct.sum():
             best = Probe(correct, strength)
     return best
@@ -118,14 +118,18 @@ def _minimise(
     metric: torch.Tensor,
     start: torch.Tensor,
 ) -> torch.Tensor:
-    """Minimise every fold's loss: inputs (N, R), targets (N, K), an image's share in a loss (N, F, 1), (R, F, K)."""
-    backwards = inputs.T.contiguous()
+    """Minimise every fold's loss; return the weights (K, F, R).
+
+    Classes stand first and images last, for the sake of the softmax, which is slow over the last of several dimensions:
+    ``inputs`` (N, R), ``targets`` (K, N), an image's ``share`` in a fold's loss (F, N), ``metric`` (F, R).
+    """
+    forwards = inputs.T.contiguous()
     now = ahead = start
     age = torch.ones(1, start.shape[1], 1)  # of the momentum, a fold
     for _ in range(STEPS):
-        logits = (inputs @ ahead.flatten(1)).view(len(inputs), *start.shape[1:])
-        error = (torch.softmax(logits, 2) - targets[:, None]) * share
-        gradient = (backwards @ error.flatten(1)).view_as(ahead) + penalty * ahead
+        logits = (ahead.flatten(0, 1) @ forwards).view(*start.shape[:2], len(inputs))
+        error = (torch.softmax(logits, 0) - targets[:, None]) * share
+        gradient = (error.flatten(0, 1) @ inputs).view_as(ahead) + penalty * ahead
         following = ahead - gradient / metric
         step = following - now
         uphill = (gradient * step).sum((0, 2), keepdim=True) > 0

@@ -131,7 +131,9 @@ def _stand_in(network: Network | Depths, batch: int, device: torch.device) -> tu
     return deepcopy(network).to(device), images.to(device), torch.arange(batch, device=device)
 
 
-def timed(paces: Sequence[Pace], prepare: Callable[[Pace], Step], device: torch.device) -> dict[Pace, float]:
+def timed(
+    paces: Sequence[Pace], prepare: Callable[[Pace], Step], device: torch.device, visits: int = VISITS
+) -> dict[Pace, float]:
     """Return the seconds that a step takes in each pace; one that fails, or whose loss is not finite, is left out.
 
     The paces take turns, and the shortest time counts: what else the machine does only makes a step longer. No random
@@ -139,7 +141,7 @@ def timed(paces: Sequence[Pace], prepare: Callable[[Pace], Step], device: torch.
     """
     seconds = dict.fromkeys(paces, float("inf"))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for _ in range(VISITS):
+        for _ in range(visits):
             for pace in list(seconds):
                 try:
                     taken = _visit(prepare(pace), device)
