@@ -47,8 +47,10 @@ def read_auto(plain: Mapping[str, Any], read: Callable[[Plain], TrainConfig] | N
     Raises:
         InputError: One of the cases is missing, or what is wrong with one.
     """
-    saved = plain.get("cases")
-    if not isinstance(saved, Mapping) or set(saved) != set(CASES):
+    given = plain.get("cases")
+    listed = given.items() if isinstance(given, Mapping) else ()
+    saved: dict[str, Plain] = {case: dict(one) for case, one in listed if isinstance(one, Mapping)}
+    if set(saved) != set(CASES):
         raise InputError("case=auto needs all four cases to choose from", "start the run again")
     typed = {case: read(saved[case]) if read else check(resolved(saved[case]), TrainConfig) for case in CASES}
     return Auto(typed, {case: saved[case] for case in CASES}, bool(plain.get("epochs_given")))
