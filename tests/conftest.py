@@ -16,7 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads cost mor
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# How long an example takes says nothing on a busy machine, and the first one imports what it needs.
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 # Nothing of a test is found again by another, nor by the person who runs them.
 CACHES = os.environ["TLX_CACHE"] = tempfile.mkdtemp(prefix="tlx-tests-")

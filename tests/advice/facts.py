@@ -17,9 +17,9 @@ from tlx.config.cases import CASES, Auto, read_auto
 from tlx.features.learning_curve import Curve, Point
 from tlx.features.profile import Place, Profile, Row
 
-TIMING = Timing(read=0.001, forward=0.002, step=0.006, activations=10**6, parameters=10**6)
+TIMING = Timing(read=0.001, drawn=0.001, forward=0.002, step=0.006, activations=10**6, parameters=10**6)
 KNOWN: dict[str, Any] = {
-    "frozen": {"probed": 0.02, "judged": 0.02},
+    "frozen": {"row": 0.02, "less": 0.0, "level": 0.01},
     "lp_ft": {"weights": [0.0, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
     "full": {"weights": [-0.02, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
     "scratch": {"weights": [-0.5, 0.3, 0.0], "deviation": 0.2, "apart": 0.0},
@@ -46,6 +46,7 @@ def evidence(
     random: Sequence[float] = (0.4, 0.45, 0.4),
     images: int = 200,
     worth: float = 0.6,
+    tests: int = 10**9,
 ) -> Evidence:
     points = (Point(images / 2, max(accuracies) - 0.05, 0.01), Point(images, max(accuracies), 0.01))
     floor, exponent = 0.5 * (1 - max(accuracies)), 0.5
@@ -55,7 +56,7 @@ def evidence(
     found = profile(accuracies, together, images)
     judged = tuple(Judged(one.accuracy, 0.01) for one in [*found.rows, *([found.own] if found.own else [])])
     each = images // 10, images // 10
-    return Evidence(images, 10, each, 0, 0, found, profile(random), (0.1,), similar, curve, judged)
+    return Evidence(images, 10, each, 0, 0, found, profile(random), (0.1,), similar, curve, judged, 100, tests)
 
 
 @cache

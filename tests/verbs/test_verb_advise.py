@@ -37,7 +37,9 @@ def words(tmp_path: Path) -> tuple[str, ...]:
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make trials short, whatever the time that there is."""
-    monkeypatch.setattr("tlx.advice.advise.extent", lambda *_: Extent(60, 2, 1))
+    monkeypatch.setattr("tlx.advice.advise.extent", lambda *_: Extent(60, 2))
+    monkeypatch.setattr("tlx.advice.trial.FOLDS", 2)
+    monkeypatch.setattr("tlx.advice.advise.worth_trying", lambda *_: True)
 
 
 def advice_of(folder: Path) -> dict[str, Any]:

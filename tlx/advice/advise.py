@@ -9,18 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tlx.advice.cost import Cost, Timing, cost_of, time_steps
-from tlx.advice.evidence import Evidence, gather
-from tlx.advice.outlook import TIMES, Expected, Verdict, decide, expect, experience
+from tlx.advice.evidence import Evidence, columns, gather
+from tlx.advice.outlook import TIMES, Expected, Experience, Verdict, decide, expect, experience, worth_of_trial
 from tlx.advice.strategy import WHOLE, Strategy, strategies
-from tlx.advice.trial import Trial, Trials, extent
+from tlx.advice.trial import Extent, Trial, Trials, extent
 from tlx.config.cases import Auto, Plain
 from tlx.config.groups import AutoCut, BankFeatures
 from tlx.config.roots import TrainConfig
 from tlx.data.source import Source
-from tlx.features.profile import Row
 from tlx.interruption import Interruption
 from tlx.learner.trainer import make_trainer
 from tlx.results.clock import Clock
@@ -35,6 +32,7 @@ SMALL = (
 )
 SECONDS, SHARE = 50.0, 0.22
 SURE = 0.99  # a head that is right so often leaves nothing that a trial could show
+WORTH = 0.001  # accuracy that trials have to be expected to bring, by what they may show
 NO_BETTER = 0.02  # a random trunk's probes that come so near the pretrained ones' let training from scratch be tried
 
 Progress = Callable[[int, int, str], None]
@@ -156,9 +154,11 @@ def advise(
     tried, untried = candidates(evidence, whole) if tries else ([], "nobody asked for trials")
     trials: list[Trial] = []
     if tried:
-        best = best_features(evidence, survey)
-        where = Trials(auto, survey.source, evidence.images, best, folder, clock, interruption, progress)
-        trials, untried = _tried(where, tried, timing, left)
+        assert survey.val is not None
+        best = columns(survey, evidence.profile)
+        features = survey.features[:, best], survey.val[:, best]
+        where = Trials(auto, survey.source, evidence.images, *features, folder, clock, interruption, progress)
+        trials, untried = _tried(where, tried, timing, left, evidence)
     verdict, expected = decide(every, evidence, trials, experience())
     return Advice(
         every, evidence, timing, trials, untried, expected, costs, verdict, time.monotonic() - started, survey
@@ -183,31 +183,30 @@ def candidates(evidence: Evidence, whole: Sequence[Strategy]) -> tuple[list[Stra
     right = evidence.best.accuracy
     if right >= SURE:
         return [], f"a head on the frozen trunk is right about {100 * right:.1f} % already"
+    if not worth_trying(evidence, experience()):
+        return [], f"on {evidence.images:,} images they would tell less than what is known of other data sets"
     random, pretrained = (p.rows[p.best].accuracy for p in (evidence.random, evidence.profile))
     kinds = ["lp_ft", *(["scratch"] if random > pretrained - NO_BETTER else []), "full"]
     return sorted((s for s in whole if s.kind in kinds), key=lambda s: kinds.index(s.kind)), ""
 
 
-def best_features(evidence: Evidence, survey: Survey) -> np.ndarray:
-    """Return the features of the best frozen trunk (N, D), of the images that the survey looked at."""
-    best: Row = evidence.best
-    found = dict(zip([row.place for row in evidence.profile.rows], (f for _, f in survey.found), strict=True))
-    together = np.hstack(list(found.values()))
-    return found.get(best.place, together)
+def worth_trying(evidence: Evidence, known: Experience, share: float = 1.0) -> bool:
+    """Whether trials, all rounds of them, are expected to change the verdict for the better by anything to speak of."""
+    judged = min(evidence.images, SMALL) + evidence.judges
+    return any(worth_of_trial(kind, evidence, known, judged, share) >= WORTH for kind in WHOLE if kind != "scratch")
 
 
-def _tried(where: Trials, tried: Sequence[Strategy], timing: Timing, seconds: float) -> tuple[list[Trial], str]:
-    """Try what there is time for; the first takes half of it where there are others."""
-    trials: list[Trial] = []
-    began = time.monotonic()
-    sampled = len(where.source.train.labels)
-    for index, strategy in enumerate(tried):
-        left = seconds - (time.monotonic() - began)
-        mine = left / (len(tried) - index)
-        how = extent(sampled, where.images, strategy.epochs or 1, timing, mine)
-        if how is None:
-            break
-        trials.append(where.run(strategy, how, mine))
+def _tried(
+    where: Trials, tried: Sequence[Strategy], timing: Timing, seconds: float, evidence: Evidence
+) -> tuple[list[Trial], str]:
+    """Try what there is time for, where that tells anything."""
+    sampled, judges = (len(images.labels) for images in (where.source.train, where.source.val))
+
+    def extent_of(strategy: Strategy, mine: float) -> Extent | None:
+        how = extent(sampled, judges, strategy.epochs or 1, timing, mine)
+        return how if how and worth_trying(evidence, experience(), where.share(strategy, how)) else None
+
+    trials = where.race(tried, extent_of, seconds)
     if trials:
         return trials, ""
     return [], f"{max(seconds, 0):.0f} s are left for a trial, which is too little"

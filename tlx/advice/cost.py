@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from tlx.advice.evidence import Evidence
@@ -13,7 +15,7 @@ from tlx.advice.strategy import Strategy, row_of
 from tlx.config.cases import Auto
 from tlx.data.source import SPLITS, Source
 from tlx.data.threads import in_threads
-from tlx.data.transforms import Prepare
+from tlx.data.transforms import Draw, Prepare
 from tlx.errors import MachineError
 from tlx.learner.plan import plan
 from tlx.learner.trainer import make_trainer
@@ -29,10 +31,13 @@ BYTES = 4  # of a number
 class Timing:
     """Seconds an image, of reading it, of a forward pass of the whole network, and of a training step of it.
 
+    ``drawn``: of reading it and making a random view of it, as training does.
+
     ``activations``: bytes that a step of a whole batch keeps for the backward pass; ``parameters``: how many train.
     """
 
     read: float
+    drawn: float
     forward: float
     step: float
     activations: int
@@ -61,13 +66,16 @@ def time_steps(strategy: Strategy, auto: Auto, source: Source) -> Timing:
     device, (*_, phase) = trainer.strategy.root_device, plan(config)
     batch = min(config.data.batch_size, len(source.train.labels))
     pace = Pace("32", "channels_last")
-    step = timed([pace], training_steps(network, phase, batch, device, config.trainer.gradient_clip), device)
-    forward = timed([pace], inference_steps(network, batch, device), device)
+    step = timed([pace], training_steps(network, phase, batch, device, config.trainer.gradient_clip), device, visits=1)
+    forward = timed([pace], inference_steps(network, batch, device), device, visits=1)
     if pace not in step or pace not in forward:
         what = f"no step of {batch} images runs here"
         raise MachineError(what, "lower data.batch_size, or data.image_size")
+    prepare = Prepare(preprocessing)
+    draw = Draw(prepare, config.augment, config.seed)
     return Timing(
-        read=_reading(source, Prepare(preprocessing)),
+        read=_reading(source, lambda image, index: prepare(image), prepare.least),
+        drawn=_reading(source, lambda image, index: draw(image, 0, index), draw.least),
         forward=forward[pace] / batch,
         step=step[pace] / batch,
         activations=activations(network, batch),
@@ -86,7 +94,7 @@ def cost_of(strategy: Strategy, evidence: Evidence, timing: Timing, source: Sour
         return Cost(count * (timing.read + share * timing.forward), memory, float(count) * place.multiply_adds)
     epochs = strategy.epochs or 1
     train, val = evidence.images, len(source.val.labels)
-    seconds = epochs * (train * (timing.read + timing.step) + val * (timing.read + timing.forward))
+    seconds = epochs * (train * (timing.drawn + timing.step) + val * (timing.read + timing.forward))
     seconds += count * (timing.read + timing.forward)  # the measurement at the end
     memory = BYTES * 4 * timing.parameters + timing.activations  # weights, gradients and two moments
     return Cost(seconds, memory, float(deepest.multiply_adds) * (epochs * (3 * train + val) + count))
@@ -118,11 +126,11 @@ def activations(network: Network, batch: int) -> int:
     return sum(seen.values()) * batch // 2
 
 
-def _reading(source: Source, prepare: Prepare) -> float:
+def _reading(source: Source, prepared: Callable[[Image.Image, int], torch.Tensor], least: int) -> float:
     """Return the seconds that an image takes to be read and prepared, with all threads at work."""
     images = source.train
     count = min(READ, len(images.labels))
     started = time.perf_counter()
-    for _ in in_threads(lambda index: prepare(images.read(index, prepare.least)), count):
+    for _ in in_threads(lambda index: prepared(images.read(index, least), index), count):
         pass
     return (time.perf_counter() - started) / count

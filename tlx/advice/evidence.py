@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -57,9 +58,11 @@ class Evidence:
         profile: The pretrained trunk's depths; ``own`` is the row of all depths together, where there are several.
         random: The same of random weights.
         logme: The score of each depth's features.
-        curve: Of probes at the best single depth; None where there are too few images for one.
+        curve: Of probes on the best of them; None where there are too few images for one.
         judged: What a probe that is trained on the whole sample gets right of validation images, at every depth and at
             all of them together, with its standard error.
+        judges: How many validation images those are.
+        tests: How many test images there are; none is looked at.
     """
 
     images: int
@@ -73,16 +76,18 @@ class Evidence:
     similarity: Similarity
     curve: Curve | None
     judged: tuple[Judged, ...]
+    judges: int
+    tests: int
 
     @property
     def frozen(self) -> list[Row]:
         """The row of every frozen strategy, in the order of ``strategies``."""
-        return [*self.profile.rows, *([self.profile.own] if self.profile.own else [])]
+        return frozen(self.profile)
 
     @property
     def best(self) -> Row:
         """The best of them; if equal, the shallowest."""
-        return max(self.frozen, key=lambda row: row.accuracy)
+        return best(self.profile)
 
     def plain(self) -> dict[str, Any]:
         """Return what ``advice.json`` tells of it."""
@@ -98,7 +103,26 @@ class Evidence:
             "similarity": {"value": self.similarity.value, **asdict(self.similarity)},
             "learning_curve": self.curve.plain() if self.curve else None,
             "judged": [asdict(one) for one in self.judged],
+            "judges": self.judges,
+            "tests": self.tests,
         }
+
+
+def frozen(profile: Profile) -> list[Row]:
+    """Return the rows of all frozen trunks: of every depth, and of all together where there are several."""
+    return [*profile.rows, *([profile.own] if profile.own else [])]
+
+
+def best(profile: Profile) -> Row:
+    """Return the best of them; if equal, the shallowest."""
+    return max(frozen(profile), key=lambda row: row.accuracy)
+
+
+def columns(survey: Survey, profile: Profile) -> slice:
+    """Return which columns of a survey's features are those of the best frozen trunk."""
+    chosen = best(profile)
+    rows = zip(profile.rows, survey.opened.places, strict=True)
+    return next((part for row, (_, part) in rows if row.place == chosen.place), slice(None))
 
 
 def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, Survey]:
@@ -111,7 +135,6 @@ def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, S
     labels = survey.source.train.labels
     profile = _profile(survey, config.seed)
     noise = probe_depths(random.found, labels, AutoCut(), config.seed)
-    best = survey.found[profile.best][1]
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     evidence = Evidence(
         images=len(source.train.labels),
@@ -123,8 +146,10 @@ def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, S
         random=noise,
         logme=tuple(logme(features, labels) for _, features in survey.found),
         similarity=similarity(profile, noise),
-        curve=learning_curve(best, labels, config.seed),
+        curve=learning_curve(survey.features[:, columns(survey, profile)], labels, config.seed),
         judged=tuple(_judged(survey)),
+        judges=len(survey.source.val.labels),
+        tests=len(source.test.labels),
     )
     return evidence, survey
 
@@ -147,10 +172,14 @@ def _judged(survey: Survey) -> Iterator[Judged]:
     both = np.concatenate([survey.features, survey.val])
     parts = [columns for _, columns in survey.opened.places]
     for part in [*parts, *([slice(None)] if len(parts) > 1 else [])]:
-        right = cross_validate(both[:, part], labels, fold).correct[first:, 0].astype(float)
-        count = len(right)
-        share = (right.sum() + 1) / (count + 2)  # six right of six are no certainty
-        yield Judged(float(right.mean()), float(np.sqrt(share * (1 - share) / count)))
+        right = float(cross_validate(both[:, part], labels, fold).correct[first:, 0].mean())
+        yield Judged(right, standard_error(right, len(labels) - first))
+
+
+def standard_error(share: float, count: int) -> float:
+    """Return the standard error of a share of so many images; six right of six are no certainty (Laplace's rule)."""
+    share = (share * count + 1) / (count + 2)
+    return math.sqrt(share * (1 - share) / count)
 
 
 def _profile(survey: Survey, seed: int) -> Profile:

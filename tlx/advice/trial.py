@@ -1,4 +1,7 @@
-"""Trials: whole networks trained for a short while on a part of the training images, judged on others of them."""
+"""Trials: whole networks trained for a short while on a part of the training images, and a race between them.
+
+They are judged by training images that were held out and by validation images, which may be from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from tlx.training.work import Work, assemble
 
 log = logging.getLogger("tlx")
 
-FOLDS = 4  # a trial holds out one of so many parts; where time allows, so many trials hold out each in turn
+FOLDS = 4  # a round holds out one of so many parts; where time allows, so many rounds hold out each in turn
 FEWEST = 2  # epochs: with fewer images rather than fewer epochs
 START, EPOCH = 1.0, 0.15  # seconds that a trial, and an epoch of it, take beside their steps
 IMAGES = 24  # a trial of fewer would say nothing
@@ -41,10 +44,11 @@ IMAGES = 24  # a trial of fewer would say nothing
 
 @dataclass(frozen=True)
 class Trial:
-    """A short training of a whole network beside the best frozen trunk's head, on the same images.
+    """Short trainings of a whole network beside the best frozen trunk's head, on the same images.
 
     ``gain``: by how much more of the ``judged`` images it is right about, and the standard error of that (paired).
-    ``share``: images seen, of those that the whole training would see.
+    ``folds``: how many trainings, each with another part held out. ``share``: images seen by one, of those that the
+    whole training would see.
     """
 
     kind: str
@@ -65,86 +69,134 @@ class Trial:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of a training a trial does: on so many images, for so many epochs, so many times."""
+    """How much of a training a round does: on so many images, for so many epochs."""
 
     images: int
     epochs: int
-    folds: int
 
 
-def extent(sampled: int, whole: int, epochs: int, timing: Timing, seconds: float) -> Extent | None:
-    """Say what a trial on ``sampled`` images of ``whole`` does in so many seconds; None where that is too little.
+def extent(sampled: int, judges: int, epochs: int, timing: Timing, seconds: float) -> Extent | None:
+    """Say what a round on ``sampled`` images does in so many seconds; None where that is too little.
 
-    ``epochs``: those of the whole training.
+    ``judges``: validation images; ``epochs``: those of the whole training.
     """
     held = sampled // FOLDS
     rest = sampled - held
     judging = held * (timing.read + timing.forward)
+    once = START + judges * (timing.read + timing.forward)
 
     def takes(images: int, rounds: int) -> float:
-        return START + rounds * (EPOCH + images * (timing.read + timing.step) + judging) + images * timing.forward
+        return once + rounds * (EPOCH + images * (timing.drawn + timing.step) + judging) + images * timing.forward
 
     most = [e for e in range(FEWEST, epochs + 1) if takes(rest, e) <= seconds]
     if most:
-        folds = int(min(FOLDS, max(1, seconds // takes(rest, max(most)))))
-        return Extent(rest, max(most), folds)
-    spare = (seconds - START - FEWEST * (EPOCH + judging)) / (FEWEST * (timing.read + timing.step) + timing.forward)
+        return Extent(rest, max(most))
+    spare = (seconds - once - FEWEST * (EPOCH + judging)) / (FEWEST * (timing.drawn + timing.step) + timing.forward)
     images = min(rest, int(spare))
-    return Extent(images, min(FEWEST, epochs), 1) if images >= IMAGES else None
+    return Extent(images, min(FEWEST, epochs)) if images >= IMAGES else None
+
+
+@dataclass(frozen=True)
+class Round:
+    """One of a trial's trainings: whether the whole network, and the frozen trunk's head, are right (N, 2), 0 or 1.
+
+    ``held``: of training images held out; ``val``: of validation images, the same in every round.
+    """
+
+    held: np.ndarray
+    val: np.ndarray
+    seconds: float
+
+    @property
+    def gain(self) -> float:
+        """By how much more of the images the whole network is right about."""
+        whole, frozen = np.concatenate([self.held, self.val]).mean(0)
+        return float(whole - frozen)
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Where trials are made: the sampled training images and the features of the best frozen trunk, in a folder.
+    """Where trials are made: sampled images and the features that the best frozen trunk has of them, in a folder.
 
-    ``source``: whose training images are the sample; ``images``: of how many it is one.
+    ``source``: whose training and validation images are the samples; ``images``: of how many training images.
+    ``features``: of the training images, ``val`` of the validation images.
     """
 
     auto: Auto
     source: Source
     images: int
     features: np.ndarray
+    val: np.ndarray
     folder: Path
     clock: Clock
     interruption: Interruption
     progress: Callable[[int, int, str], None] = lambda done, count, what: None
 
-    def run(self, strategy: Strategy, how: Extent, seconds: float = float("inf")) -> Trial:
-        """Train a strategy's network as far as a trial goes, and judge it; no validation or test image is touched.
+    def race(
+        self, strategies: Sequence[Strategy], extent_of: Callable[[Strategy, float], Extent | None], seconds: float
+    ) -> list[Trial]:
+        """Try each strategy once, on the same images; then the one that gains most again, while there is time.
 
-        Once is done in any case; again only what fits into so many seconds, by what it took before.
+        ``extent_of``: how far a round of a strategy goes in so many seconds; what gets too few is left out. Where a
+        share of the time is too little for the first, it gets all of it.
         """
+        began = time.monotonic()
+        rounds: dict[str, list[Round]] = {}
+        extents: dict[str, Extent] = {}
+        for index, strategy in enumerate(strategies):
+            left = seconds - (time.monotonic() - began)
+            how = extent_of(strategy, left / (len(strategies) - index))
+            if how is None and index == 0:
+                how = extent_of(strategy, left)
+            if how is not None:
+                extents[strategy.kind] = how
+                rounds[strategy.kind] = [self.round(strategy, how, 0)]
+        if rounds:
+            tried = [s for s in strategies if s.kind in rounds]
+            leader = max(tried, key=lambda s: rounds[s.kind][0].gain)
+            mine = rounds[leader.kind]
+            while len(mine) < FOLDS and time.monotonic() - began + mine[-1].seconds < seconds:
+                mine.append(self.round(leader, extents[leader.kind], len(mine)))
+        return [self._trial(s, extents[s.kind], rounds[s.kind]) for s in strategies if s.kind in rounds]
+
+    def round(self, strategy: Strategy, how: Extent, index: int) -> Round:
+        """Train a strategy's network as far as ``how`` says, without part ``index`` of the images, and judge it."""
         started = time.monotonic()
-        seed = strategy.settings(self.auto).seed
+        self.progress(index, FOLDS, f"trial: {strategy.name}")
         labels = self.source.train.labels
+        seed = strategy.settings(self.auto).seed
         fold = deal(labels, FOLDS, 1, seed)[:, 0]
-        right, frozen = [], []
-        for index in range(how.folds):
-            if index and (time.monotonic() - started) * (index + 1) / index > seconds:
-                break
-            self.progress(index, how.folds, f"trial: {strategy.name}")
-            held = np.flatnonzero(fold == index)
-            rest = np.flatnonzero(fold != index)
-            rest = rest[nested(labels[rest], index, seed)[: how.images]]
-            right.append(self._trained(strategy, how.epochs, rest, held))
-            frozen.append(self._probed(rest, held))
-        mine, other = np.concatenate(right).astype(float), np.concatenate(frozen).astype(float)
-        better = mine - other
+        held = np.flatnonzero(fold == index)
+        rest = np.flatnonzero(fold != index)
+        rest = rest[nested(labels[rest], index, seed)[: how.images]]
+        mine, other = self._trained(strategy, how.epochs, rest, held), self._probed(rest, held)
+        right = np.stack([mine, other], 1).astype(float)
+        return Round(right[: len(held)], right[len(held) :], time.monotonic() - started)
+
+    def share(self, strategy: Strategy, how: Extent) -> float:
+        """Return the share of the images seen by a strategy's whole training that a round sees."""
+        return min(1.0, how.images * how.epochs / (self.images * (strategy.epochs or how.epochs)))
+
+    def _trial(self, strategy: Strategy, how: Extent, rounds: Sequence[Round]) -> Trial:
+        """Put rounds together: a validation image counts once, by what it is on average."""
+        val = np.mean([one.val for one in rounds], axis=0)
+        right = np.concatenate([*(one.held for one in rounds), val])
+        better, count = right[:, 0] - right[:, 1], len(right)
         return Trial(
             kind=strategy.kind,
             trained=how.images,
-            judged=len(mine),
+            judged=count,
             epochs=how.epochs,
-            folds=len(right),
-            share=min(1.0, how.images * how.epochs / (self.images * (strategy.epochs or how.epochs))),
-            accuracy=float(mine.mean()),
+            folds=len(rounds),
+            share=self.share(strategy, how),
+            accuracy=float(right[:, 0].mean()),
             gain=float(better.mean()),
-            standard_error=max(float(better.std()), 0.5 / np.sqrt(len(mine))) / np.sqrt(len(mine)),
-            seconds=time.monotonic() - started,
+            standard_error=max(float(better.std()), 0.5 / np.sqrt(count)) / np.sqrt(count),
+            seconds=sum(one.seconds for one in rounds),
         )
 
     def _trained(self, strategy: Strategy, epochs: int, rest: np.ndarray, held: np.ndarray) -> np.ndarray:
-        """Train on some images; say which of the others are right."""
+        """Train on some images; say which of those held out are right, and which validation images."""
         short = replace(strategy, epochs=epochs)
         config = short.settings(self.auto)
         features = config.features
@@ -159,7 +211,7 @@ class Trials:
             self.source,
             train=choose(self.source.train, rest),
             val=choose(self.source.train, held),
-            test=choose(self.source.train, held),
+            test=self.source.val,
         )
         with _quiet(), self._home() as folder:
             run = RunFolder.create(folder, hidden(short.plain(self.auto)))
@@ -169,17 +221,19 @@ class Trials:
                 config, part, preprocessing, run, self.clock, self.interruption, decisions, False,
                 Banks(config, decisions),
             )  # fmt: skip
-            logits = train_phases(work, network).logits["val"]
-        return np.asarray(logits.argmax(1).numpy() == part.val.labels)
+            logits = train_phases(work, network).logits
+        judged = (logits["val"], part.val.labels), (logits["test"], part.test.labels)
+        return np.concatenate([np.asarray(found.argmax(1).numpy() == labels) for found, labels in judged])
 
     def _probed(self, rest: np.ndarray, held: np.ndarray) -> np.ndarray:
-        """Train the best frozen trunk's head on the same images; say which of the others are right."""
-        chosen = np.concatenate([rest, held])
-        fold = np.full((len(chosen), 1), -1)
+        """Train the best frozen trunk's head on the same images; say the same of it."""
+        features = np.concatenate([self.features[rest], self.features[held], self.val])
+        labels = self.source.train.labels
+        labels = np.concatenate([labels[rest], labels[held], self.source.val.labels])
+        fold = np.full((len(labels), 1), -1)
         fold[len(rest) :] = 0
-        labels = self.source.train.labels[chosen]
         _, known = np.unique(labels, return_inverse=True)
-        return cross_validate(self.features[chosen], known, fold).correct[len(rest) :, 0]
+        return cross_validate(features, known, fold).correct[len(rest) :, 0]
 
     @contextlib.contextmanager
     def _home(self) -> Iterator[Path]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -12,8 +13,22 @@ import numpy as np
 
 from tests.benchmarks.advice.collect import Line, lines
 from tests.benchmarks.advice.truth import rows
+from tlx.advice.advise import worth_trying
 from tlx.advice.evidence import Evidence, Judged, Similarity
-from tlx.advice.outlook import Expected, Verdict, best_frozen, best_trial, decide, expect, span, terms
+from tlx.advice.outlook import (
+    Expected,
+    Verdict,
+    best_frozen,
+    best_trial,
+    decide,
+    expect,
+    heard,
+    on_tests,
+    shift,
+    span,
+    terms,
+    weigh,
+)
 from tlx.advice.strategy import WHOLE, Strategy, row_of, strategies
 from tlx.advice.trial import Trial
 from tlx.config.cases import CASES, Auto
@@ -21,7 +36,10 @@ from tlx.features.learning_curve import Curve, Point
 from tlx.features.profile import Profile
 
 RIDGE = 1.0  # how much the weights of gains are held to zero: as by one data set more, of no gains
-NOBODY = {"frozen": {"probed": 0.03, "judged": 0.03}}  # the experience of who has none
+NOBODY = {"frozen": {"row": 0.02, "less": 0.0, "level": 0.02}}  # the experience of who has none
+APART = np.geomspace(0.005, 0.1, 12)  # of which the likeliest are taken
+FAR = 1.5  # standard deviations
+LESS = np.arange(0.0, 2.01, 0.2)
 LEAST = 0.005  # standard deviation: nothing is known more exactly than that
 
 Truth = dict[tuple[str, int], dict[str, float]]  # (task, seed): test accuracy by strategy
@@ -71,9 +89,10 @@ def truth() -> Truth:
 def judged() -> list[Known]:
     """Put truth and evidence together, of tasks whose every strategy was trained."""
     known, found = truth(), []
+    tests = {row["task"]: int(row["test_images"]) for row in rows()}
     for line in lines():
         there = known.get((line["task"], line["seed"]), {})
-        evidence = evidence_of(line)
+        evidence = evidence_of(line, tests.get(line["task"], 0))
         every = tuple(strategies([row.place for row in evidence.profile.rows], evidence.images, _nobody()))
         if all(name_of(strategy) in there for strategy in every):
             trials = tuple(Trial(**trial) for trial in line["trials"])
@@ -81,8 +100,8 @@ def judged() -> list[Known]:
     return found
 
 
-def evidence_of(line: Line) -> Evidence:
-    """Make evidence of what the file keeps of it."""
+def evidence_of(line: Line, tests: int) -> Evidence:
+    """Make evidence of what the file keeps of it, and how many test images there are."""
     plain, similar = line["curve"], line["similarity"]
     curve = None
     if plain:
@@ -93,7 +112,7 @@ def evidence_of(line: Line) -> Evidence:
     logme, likeness = tuple(line["logme"]), Similarity(similar["worth"], similar["depth"])
     judged = tuple(Judged(**one) for one in line["judged"])
     facts = line["images"], line["classes"], each, line["left_out"], line["copies"]
-    return Evidence(*facts, profile, random, logme, likeness, curve, judged)
+    return Evidence(*facts, profile, random, logme, likeness, curve, judged, line["judges"], tests)
 
 
 @cache
@@ -109,9 +128,7 @@ def fit(tasks: Sequence[Known]) -> dict[str, Any]:
     """Learn from tasks how gains follow from evidence, each data set counting as much as any other."""
     share = {data: 1 / sum(task.data == data for task in tasks) for data in {task.data for task in tasks}}
     weight = np.array([share[task.data] for task in tasks])
-    surprises = np.array([_surprises(task) for task in tasks])
-    apart = np.sqrt(np.average(surprises, axis=0, weights=weight)).clip(LEAST)
-    known: dict[str, Any] = {"frozen": {"probed": _short(apart[0]), "judged": _short(apart[1])}}
+    known: dict[str, Any] = {"frozen": _apart(tasks, weight)}
     for kind in WHOLE:
         room = np.array([max(span(kind, _base(task)), LEAST) for task in tasks])
         x = np.array([terms(task.evidence) for task in tasks])
@@ -120,7 +137,7 @@ def fit(tasks: Sequence[Known]) -> dict[str, Any]:
         weights = _weights(x, y, trusted)
         deviation = float(np.sqrt(np.average((y - x @ weights) ** 2, weights=trusted)))
         known[kind] = {"weights": [_short(one) for one in weights], "deviation": _short(deviation)}
-        known[kind]["apart"] = _short(_tried(kind, tasks, room, y * room))
+        known[kind]["apart"] = _short(_tried(kind, tasks, room, y * room, trusted))
     return known
 
 
@@ -130,18 +147,18 @@ def _weights(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
     return solved
 
 
-def _tried(kind: str, tasks: Sequence[Known], errors: np.ndarray, gains: np.ndarray) -> float:
+def _tried(kind: str, tasks: Sequence[Known], errors: np.ndarray, gains: np.ndarray, trusted: np.ndarray) -> float:
     """How far trials lie from what came of whole trainings, beyond their own errors: a share of the errors there are.
 
     As of a trial that sees as much as the whole training does.
     """
-    found = []
-    for task, e, gain in zip(tasks, errors, gains, strict=True):
+    found, weights = [], []
+    for task, e, gain, weight in zip(tasks, errors, gains, trusted, strict=True):
         trial = best_trial(kind, task.trials)
         if trial is not None:
-            beyond = ((trial.gain - gain) ** 2 - trial.standard_error**2) * trial.share / e**2
-            found.append(beyond)
-    return float(np.sqrt(max(np.mean(found), LEAST))) if found else 0.5
+            found.append(((trial.gain - gain) ** 2 - trial.standard_error**2) * trial.share / e**2)
+            weights.append(weight)
+    return float(np.sqrt(max(np.average(found, weights=weights), LEAST))) if found else 0.5
 
 
 def _short(number: float) -> float:
@@ -158,21 +175,52 @@ def _frozen(task: Known) -> float:
     return task.accuracy(max(frozen, key=lambda s: expect(s, task.evidence, (), NOBODY).accuracy))
 
 
-def _surprises(task: Known) -> tuple[float, float]:
-    """How far test accuracy lies from either kind of probe: squares beyond their errors, the mean of frozen trunks."""
-    found = []
-    for strategy in task.strategies:
-        if strategy.kind == "frozen":
-            index = task.evidence.frozen.index(row_of(strategy, task.evidence.frozen))
-            row, judged = task.evidence.frozen[index], task.evidence.judged[index]
-            for one, sides in ((row, {"probed": 1e-6, "judged": 1e6}), (judged, {"probed": 1e6, "judged": 1e-6})):
-                apart = task.accuracy(strategy) - expect(strategy, task.evidence, (), {"frozen": sides}).accuracy
-                found.append(max(apart**2 - one.standard_error**2, 0.0))
-    probed, judged_by = np.array(found).reshape(-1, 2).mean(0)
-    return float(probed), float(judged_by)
+def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
+    """How far tests lie from what is said of frozen trunks.
+
+    ``row``: a depth beside the other depths of its task, beyond its errors, where the truth is likeliest. Of the depth
+    that is expected to be the best, ``less``: by how many standard errors it is worse, and ``level``: how far it then
+    lies from what is expected, beyond its errors; where the truth is likeliest again, but for tasks that lie far away,
+    because their test images are from elsewhere: these count by how far, not by its square (Huber, 1964).
+    """
+    told = []
+    for task in tasks:
+        frozen = [s for s in task.strategies if s.kind == "frozen"]
+        rows = [task.evidence.frozen.index(row_of(strategy, task.evidence.frozen)) for strategy in frozen]
+        said = [heard(row, task.evidence) for row in rows]
+        told.append((said, np.array([task.accuracy(strategy) for strategy in frozen])))
+
+    def likelihood(row: float) -> float:
+        total = 0.0
+        for (said, accuracies), share in zip(told, weight, strict=True):
+            moved = replace(shift(said, row), deviation=0.0)
+            found = [weigh(*pair, moved, {"row": row, "less": 0.0, "level": row}) for pair in said]
+            off = accuracies - np.array([one.accuracy for one in found])
+            deviation = np.array([one.deviation for one in found])
+            total -= share * float(np.mean(((off - off.mean()) / deviation) ** 2 / 2 + np.log(deviation)))
+        return total
+
+    row = _short(max(APART, key=likelihood))
+    best = []
+    for said, accuracies in told:
+        moved = shift(said, row)
+        found = [weigh(*pair, moved, {"row": row, "less": 0.0, "level": 0.0}).accuracy for pair in said]
+        best.append((said[int(np.argmax(found))], moved, float(accuracies[int(np.argmax(found))])))
+
+    def likely(less: float, level: float) -> float:
+        total, apart = 0.0, {"row": row, "less": less, "level": level}
+        for task, (pair, moved, accuracy), share in zip(tasks, best, weight, strict=True):
+            one = on_tests(weigh(*pair, moved, apart), task.evidence.tests)
+            off = abs(accuracy - one.accuracy) / one.deviation
+            total -= share * ((off**2 / 2 if off < FAR else FAR * (off - FAR / 2)) + math.log(one.deviation))
+        return total
+
+    less, level = max(((less, level) for less in LESS for level in APART), key=lambda pair: likely(*pair))
+    return {"row": row, "less": _short(less), "level": _short(level)}
 
 
 def advised(task: Known, known: Mapping[str, Any]) -> tuple[Verdict, Expected]:
     """Return what advice says of a task by some experience, and what it expects."""
-    verdict, expected = decide(task.strategies, task.evidence, task.trials, known)
+    trials = task.trials if worth_trying(task.evidence, known) else ()
+    verdict, expected = decide(task.strategies, task.evidence, trials, known)
     return verdict, expected[task.strategies.index(verdict.advised)]

@@ -83,15 +83,7 @@ def write_advice_page(folder: Path, told: Plain) -> Path:
 def quadrant(evidence: Plain, case: str) -> Figure:
     """Draw small or large against similar or different, the textbook's borders, and where this data set lies."""
     with drawing(4.7, 3.9) as (figure, axes):
-        axes.set_yscale("log")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(*SPAN)
-        axes.axhline(LARGE, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
-        axes.axvline(0.5, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
-        for name, where in CORNERS.items():
-            mine = name == case
-            colour, weight = (ORANGE, "bold") if mine else (GREY, "normal")
-            axes.annotate(name, where, xycoords="axes fraction", ha="center", fontsize=10, color=colour, weight=weight)
+        quadrant_axes(axes, case)
         x, y = evidence["similarity"]["value"], min(max(evidence["images"], SPAN[0]), SPAN[1])
         axes.plot(x, y, "o", color=BLUE, markersize=11, markeredgecolor=INK, clip_on=False, zorder=4)
         right = x < 0.6
@@ -99,10 +91,22 @@ def quadrant(evidence: Plain, case: str) -> Figure:
             "this data set", (x, y), (12 if right else -12, 0), textcoords="offset points",
             ha="left" if right else "right", va="center", fontsize=9.5, color=INK,
         )  # fmt: skip
-        axes.set_xlabel("similarity to what the network learned on")
-        axes.set_ylabel("training images")
-        axes.grid(visible=False)
     return figure
+
+
+def quadrant_axes(axes: Axes, case: str | None = None) -> None:
+    """Lay out small or large against similar or different, the textbook's corners by name; ``case`` stands out."""
+    axes.set_yscale("log")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(*SPAN)
+    axes.axhline(LARGE, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.axvline(0.5, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+    for name, where in CORNERS.items():
+        colour, weight = (ORANGE, "bold") if name == case else (GREY, "normal")
+        axes.annotate(name, where, xycoords="axes fraction", ha="center", fontsize=10, color=colour, weight=weight)
+    axes.set_xlabel("similarity to what the network learned on")
+    axes.set_ylabel("training images")
+    axes.grid(visible=False)
 
 
 def depths(evidence: Plain) -> Figure:
@@ -137,7 +141,7 @@ def _probes(axes: Axes, profile: Plain, colour: str, mark: str, label: str) -> N
 
 
 def curve(learning: Plain) -> Figure:
-    """Draw the learning curve of the best depth's probe, with its fit and 90 % band."""
+    """Draw the learning curve of the best probe, with its fit and 90 % band."""
     with drawing(4.7, 3.6) as (figure, axes):
         drawn, points = learning["drawn"], learning["points"]
         x = [row["images"] for row in drawn]
