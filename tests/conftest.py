@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny networks: threads cost more than they bring
-# The last bit of a product of MKL's may depend on where in memory its factors lie, and tests compare bit for bit.
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as the door sets it, before torch is imported
 
 import numpy as np
 import pytest

@@ -278,18 +278,26 @@ def test_the_module_and_the_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
-    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    ("name", "given", "found"),
+    [
+        ("GOMP_SPINCOUNT", {}, "2000"),
+        ("GOMP_SPINCOUNT", {"GOMP_SPINCOUNT": "7"}, "7"),
+        ("GOMP_SPINCOUNT", {"OMP_WAIT_POLICY": "ACTIVE"}, "None"),
+        ("MKL_CBWR", {}, "AUTO,STRICT"),
+        ("MKL_CBWR", {"MKL_CBWR": "COMPATIBLE"}, "COMPATIBLE"),
+    ],
 )
-def test_threads_soon_sleep_while_they_wait_unless_somebody_says_otherwise(given: dict[str, str], found: str) -> None:
-    """OpenMP reads it when torch is imported: it has to be there before."""
+def test_libraries_are_set_before_torch_is_imported_unless_somebody_has(
+    name: str, given: dict[str, str], found: str
+) -> None:
+    """Threads that wait soon sleep; products are the same wherever memory lies. Both are read at the import."""
     code = (
         "import os, sys; sys.argv = ['tlx', '--version']\n"
         "from tlx.__main__ import main\n"
         "try: main()\n"
-        "finally: print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+        f"finally: print(os.environ.get('{name}'), 'torch' in sys.modules)"
     )
-    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_CBWR")
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert told.stdout.splitlines()[-1] == f"{found} False"

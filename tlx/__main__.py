@@ -22,6 +22,9 @@ def main() -> None:
     # use the machine too, that is for a thread that is not running, and what takes seconds takes a minute.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    # And the last bit of a product of MKL's no longer depends on where in memory its factors happen to lie: on some
+    # processors a run that is resumed would else differ from one that was not.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     try:
         try:
             code = run(sys.argv[1:])
