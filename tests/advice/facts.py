@@ -20,9 +20,9 @@ from tlx.features.profile import Place, Profile, Row
 TIMING = Timing(read=0.001, drawn=0.001, forward=0.002, step=0.006, activations=10**6, parameters=10**6)
 KNOWN: dict[str, Any] = {
     "frozen": {"row": 0.02, "less": 0.0, "level": 0.01},
-    "lp_ft": {"weights": [0.0, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
-    "full": {"weights": [-0.02, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
-    "scratch": {"weights": [-0.5, 0.3, 0.0], "deviation": 0.2, "apart": 0.0},
+    "lp_ft": {"weights": [0.0, 0.1], "deviation": 0.2, "apart": 0.0},
+    "full": {"weights": [-0.02, 0.1], "deviation": 0.2, "apart": 0.0},
+    "scratch": {"weights": [-0.5, 0.3], "deviation": 0.2, "apart": 0.0},
 }
 
 

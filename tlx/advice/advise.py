@@ -11,9 +11,11 @@ from typing import Any
 
 from tlx.advice.cost import Cost, Timing, cost_of, time_steps
 from tlx.advice.evidence import Evidence, columns, gather
-from tlx.advice.outlook import TIMES, Expected, Experience, Verdict, decide, expect, experience, worth_of_trial
+from tlx.advice.expected import Expected, Experience, experience
+from tlx.advice.outlook import TIMES, Verdict, decide, expect
 from tlx.advice.strategy import WHOLE, Strategy, strategies
 from tlx.advice.trial import Extent, Trial, Trials, extent
+from tlx.advice.whole import worth_of_trial
 from tlx.config.cases import Auto, Plain
 from tlx.config.groups import AutoCut, BankFeatures
 from tlx.config.roots import TrainConfig
@@ -59,7 +61,8 @@ class Advice:
     def plain(self, auto: Auto) -> dict[str, Any]:
         """Return what ``advice.json`` holds."""
         config = auto.cases[self.verdict.advised.case]
-        told = [self._row(index, auto) for index in range(len(self.strategies))]
+        twice = expect(self.strategies, self.evidence, self.trials, experience(), TIMES[0])
+        told = [self._row(index, auto, twice[index]) for index in range(len(self.strategies))]
         advised = next(row for row in told if row["advised"])
         second = next((row for row in told if row["name"] == self._name(self.verdict.runner_up)), None)
         over = self.verdict.overtaken
@@ -100,9 +103,8 @@ class Advice:
             plain = {**plain, "features": {**plain["features"], "depths": "all"}}
         return typed, plain
 
-    def _row(self, index: int, auto: Auto) -> dict[str, Any]:
+    def _row(self, index: int, auto: Auto, twice: Expected) -> dict[str, Any]:
         strategy, expected = self.strategies[index], self.expected[index]
-        twice = expect(strategy, self.evidence, self.trials, experience(), TIMES[0])
         settings = strategy.settings(auto)
         low, high = expected.interval
         return {

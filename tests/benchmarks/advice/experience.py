@@ -15,31 +15,22 @@ from tests.benchmarks.advice.collect import Line, lines
 from tests.benchmarks.advice.truth import rows
 from tlx.advice.advise import worth_trying
 from tlx.advice.evidence import Evidence, Judged, Similarity
-from tlx.advice.outlook import (
-    Expected,
-    Verdict,
-    best_frozen,
-    best_trial,
-    decide,
-    expect,
-    heard,
-    on_tests,
-    shift,
-    span,
-    terms,
-    weigh,
-)
+from tlx.advice.expected import Expected, on_tests, scatter
+from tlx.advice.frozen import expect_frozen, heard, shift, weigh
+from tlx.advice.outlook import Verdict, decide
 from tlx.advice.strategy import WHOLE, Strategy, row_of, strategies
 from tlx.advice.trial import Trial
+from tlx.advice.whole import DISAGREE, best_trial, start, terms
 from tlx.config.cases import CASES, Auto
 from tlx.features.learning_curve import Curve, Point
 from tlx.features.profile import Profile
 
-RIDGE = 1.0  # how much the weights of gains are held to zero: as by one data set more, of no gains
+USUAL = 0.1  # standard deviation of the weights of gains, before anything is known
 NOBODY = {"frozen": {"row": 0.02, "less": 0.0, "level": 0.02}}  # the experience of who has none
 APART = np.geomspace(0.005, 0.1, 12)  # of which the likeliest are taken
 FAR = 1.5  # standard deviations
 LESS = np.arange(0.0, 2.01, 0.2)
+ROUNDS = 20
 LEAST = 0.005  # standard deviation: nothing is known more exactly than that
 
 Truth = dict[tuple[str, int], dict[str, float]]  # (task, seed): test accuracy by strategy
@@ -129,50 +120,77 @@ def fit(tasks: Sequence[Known]) -> dict[str, Any]:
     share = {data: 1 / sum(task.data == data for task in tasks) for data in {task.data for task in tasks}}
     weight = np.array([share[task.data] for task in tasks])
     known: dict[str, Any] = {"frozen": _apart(tasks, weight)}
+    tests = np.array([task.evidence.tests for task in tasks])
     for kind in WHOLE:
-        room = np.array([max(span(kind, _base(task)), LEAST) for task in tasks])
-        x = np.array([terms(task.evidence) for task in tasks])
-        y = np.array([task.truth[kind] - _frozen(task) for task in tasks]) / room
-        trusted = weight * np.minimum(1.0, room / np.median(room)) ** 2  # a share of next to nothing is mostly noise
-        weights = _weights(x, y, trusted)
-        deviation = float(np.sqrt(np.average((y - x @ weights) ** 2, weights=trusted)))
+        begun = np.array([_begun(kind, task) for task in tasks])
+        unit = np.array([scatter(float(one)) for one in begun])
+        x = np.array([terms(kind, one, task.evidence.images) for task, one in zip(tasks, begun, strict=True)])
+        y = np.array([task.truth[kind] for task in tasks]) - begun
+        noise = DISAGREE * (1 - begun) / tests  # of a gain, as far as the test images are another sample
+        weights, deviation, trusted = _learnt(x / unit[:, None], y / unit, weight, noise / unit**2)
         known[kind] = {"weights": [_short(one) for one in weights], "deviation": _short(deviation)}
-        known[kind]["apart"] = _short(_tried(kind, tasks, room, y * room, trusted))
+        known[kind]["apart"] = _short(_tried(kind, tasks, unit, trusted))
     return known
 
 
-def _weights(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Fit by least squares, held to zero a little: what is gained, as a share of the errors that there are."""
-    solved: np.ndarray = np.linalg.solve(x.T @ (w[:, None] * x) + RIDGE * np.eye(x.shape[1]), x.T @ (w * y))
+def _learnt(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Fit what is gained; return the weights, how far gains lie apart beyond their noise, and how much each counts.
+
+    A gain that is mostly noise counts less (the random effects of DerSimonian and Laird, 1986), and the weights are
+    held to zero as far as ``USUAL`` ones and the gains' distances have it (ridge regression).
+    """
+    between = USUAL**2
+    for _ in range(ROUNDS):
+        trusted = weight * between / (between + noise)
+        free = _weights(x, y, trusted, 0.0)
+        between = max(float(np.average((y - x @ free) ** 2 - noise, weights=trusted)), LEAST**2)
+    return _weights(x, y, trusted, between / USUAL**2), math.sqrt(between), trusted
+
+
+def _weights(x: np.ndarray, y: np.ndarray, w: np.ndarray, ridge: float) -> np.ndarray:
+    """Fit by least squares, held to zero a little."""
+    solved: np.ndarray = np.linalg.solve(x.T @ (w[:, None] * x) + ridge * np.eye(x.shape[1]), x.T @ (w * y))
     return solved
 
 
-def _tried(kind: str, tasks: Sequence[Known], errors: np.ndarray, gains: np.ndarray, trusted: np.ndarray) -> float:
-    """How far trials lie from what came of whole trainings, beyond their own errors: a share of the errors there are.
+def _tried(kind: str, tasks: Sequence[Known], unit: np.ndarray, trusted: np.ndarray) -> float:
+    """How far trials lie from what came of whole trainings, beyond their own errors, in the ``unit`` of each task.
 
     As of a trial that sees as much as the whole training does.
     """
     found, weights = [], []
-    for task, e, gain, weight in zip(tasks, errors, gains, trusted, strict=True):
+    for task, one, weight in zip(tasks, unit, trusted, strict=True):
         trial = best_trial(kind, task.trials)
         if trial is not None:
-            found.append(((trial.gain - gain) ** 2 - trial.standard_error**2) * trial.share / e**2)
+            gain = task.truth[kind] - _best(task)
+            found.append(((trial.gain - gain) ** 2 - trial.standard_error**2) * trial.share / one**2)
             weights.append(weight)
-    return float(np.sqrt(max(np.average(found, weights=weights), LEAST))) if found else 0.5
+    return float(np.sqrt(max(np.average(found, weights=weights), LEAST**2))) if found else 0.5
 
 
 def _short(number: float) -> float:
     return round(float(number), 4)
 
 
-def _base(task: Known) -> float:
-    return best_frozen(task.evidence, NOBODY).accuracy
+def _frozen(task: Known) -> list[float]:
+    """What came of every frozen trunk, in the order of the evidence."""
+    rows = task.evidence.frozen
+    came = {rows.index(row_of(s, rows)): task.accuracy(s) for s in task.strategies if s.kind == "frozen"}
+    return [came[index] for index in range(len(rows))]
 
 
-def _frozen(task: Known) -> float:
+def _best(task: Known) -> float:
     """What came of the frozen trunk that is expected to be the best."""
-    frozen = [s for s in task.strategies if s.kind == "frozen"]
-    return task.accuracy(max(frozen, key=lambda s: expect(s, task.evidence, (), NOBODY).accuracy))
+    expected = [one.accuracy for one in expect_frozen(task.evidence, NOBODY)]
+    return _frozen(task)[int(np.argmax(expected))]
+
+
+def _begun(kind: str, task: Known) -> float:
+    """What came of what a whole network starts from; of a random trunk, what its probes do."""
+    deepest = len(task.evidence.profile.rows) - 1
+    return start(kind, task.evidence, NOBODY) if kind == "scratch" else _frozen(task)[deepest]
 
 
 def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
@@ -183,12 +201,7 @@ def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
     lies from what is expected, beyond its errors; where the truth is likeliest again, but for tasks that lie far away,
     because their test images are from elsewhere: these count by how far, not by its square (Huber, 1964).
     """
-    told = []
-    for task in tasks:
-        frozen = [s for s in task.strategies if s.kind == "frozen"]
-        rows = [task.evidence.frozen.index(row_of(strategy, task.evidence.frozen)) for strategy in frozen]
-        said = [heard(row, task.evidence) for row in rows]
-        told.append((said, np.array([task.accuracy(strategy) for strategy in frozen])))
+    told = [(heard(task.evidence), np.array(_frozen(task))) for task in tasks]
 
     def likelihood(row: float) -> float:
         total = 0.0

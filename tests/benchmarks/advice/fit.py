@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from tests.benchmarks.advice.experience import fit, judged
-from tlx.advice.outlook import FILE
+from tlx.advice.expected import FILE
 
 
 def main() -> None:

@@ -1,0 +1,110 @@
+"""What is expected of heads on frozen trunks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.advice.facts import KNOWN, evidence
+from tlx.advice.evidence import Judged
+from tlx.advice.expected import scatter
+from tlx.advice.frozen import expect_frozen, shift, weigh
+
+SHARES = st.floats(0.05, 1.0)
+
+
+def test_a_frozen_trunk_is_expected_to_do_what_its_probes_do() -> None:
+    known = replace(evidence(images=10**4), curve=None)
+    expected = expect_frozen(known, KNOWN)
+    assert [e.accuracy for e in expected] == pytest.approx([0.5, 0.7, 0.8, 0.79])
+    deviation = np.hypot(0.01 / np.sqrt(2), 0.01)
+    assert expected[0].deviation == pytest.approx(deviation, rel=0.02)
+    low, high = expected[0].interval
+    assert (low, high) == pytest.approx((0.5 - 1.645 * deviation, 0.5 + 1.645 * deviation), abs=1e-3)
+
+
+def test_where_nearly_all_is_right_less_can_be_amiss() -> None:
+    known = replace(evidence([0.5, 0.99], 0.9), curve=None)
+    half, nearly, _ = expect_frozen(known, KNOWN)
+    assert scatter(0.5) == 1.0
+    assert scatter(0.99) == pytest.approx(0.2, abs=0.01)
+    assert nearly.deviation < 0.6 * half.deviation
+    assert nearly.deviation > 0.01 / np.sqrt(2)  # which stems from the images that it was judged by
+
+
+def test_the_best_of_several_was_lucky_by_a_part_of_its_error() -> None:
+    known = replace(evidence(images=10**4), curve=None)
+    lucky = {**KNOWN, "frozen": {**KNOWN["frozen"], "less": 1.5}}
+    (one, *_), (other, *_) = expect_frozen(known, KNOWN), expect_frozen(known, lucky)
+    assert one.accuracy - other.accuracy == pytest.approx(1.5 * 0.01 / np.sqrt(2), rel=1e-3)
+    assert one.deviation == pytest.approx(other.deviation, rel=1e-3)
+
+
+def test_all_of_a_few_images_are_no_certainty() -> None:
+    judged = tuple(Judged(1.0, 0.5) for _ in range(3))  # which say next to nothing
+    few, many = (
+        expect_frozen(replace(evidence([0.5, 1.0], 1.0, images=images), curve=None, judged=judged), KNOWN)[1]
+        for images in (34, 3400)
+    )
+    assert few.deviation > 0.025  # one of 36 may be wrong, give or take one
+    assert many.deviation < 0.012
+
+
+def test_few_test_images_may_be_right_more_or_less_often() -> None:
+    many, few = (
+        expect_frozen(replace(evidence(tests=tests), curve=None), KNOWN)[0].deviation for tests in (10**9, 100)
+    )
+    assert few == pytest.approx(np.hypot(many, 0.05), rel=1e-3)  # half of a hundred, give or take five
+
+
+def test_validation_images_from_elsewhere_are_heard_as_far_as_they_are_certain() -> None:
+    known = replace(
+        evidence(images=10**4), curve=None, judged=(Judged(0.49, 0.01), Judged(0.6, 0.1), *evidence().judged[2:])
+    )
+    first, second, *_ = expect_frozen(known, KNOWN)
+    assert first.accuracy == pytest.approx(0.495, abs=1e-3)  # both are equally sure
+    assert 0.68 < second.accuracy < 0.7
+
+
+def test_validation_images_that_disagree_are_from_elsewhere_and_heard_alone() -> None:
+    apart = KNOWN["frozen"]
+    told = [[(Judged(0.8, 0.01), Judged(0.8 - less, 0.01))] * 3 for less in (0.0, 0.04, 0.2)]
+    moved = [shift(one, apart["row"]) for one in told]
+    assert moved[0].accuracy == 0.0
+    assert -0.02 < moved[1].accuracy < 0.0
+    assert moved[2].accuracy == pytest.approx(-0.2, abs=0.02)
+    assert moved[2].accuracy > -0.2  # and no further than was seen
+    found = [weigh(*one[0], how, apart) for one, how in zip(told, moved, strict=True)]
+    assert [0.8 - one.accuracy for one in found] == pytest.approx([0.0, 0.02, 0.2], abs=0.01)
+    assert found[0].deviation < found[1].deviation < found[2].deviation  # which has less to go by
+
+
+def test_a_shift_moves_all_depths_and_leaves_their_order_to_both() -> None:
+    judged = tuple(Judged(row.accuracy - 0.25 + error, 0.02) for row, error in zip(
+        evidence().frozen, (0.01, 0.0, -0.01, 0.0), strict=True
+    ))  # fmt: skip
+    expected = expect_frozen(replace(evidence(), curve=None, judged=judged), KNOWN)
+    assert [one.accuracy for one in expected] == pytest.approx([0.25, 0.45, 0.55, 0.54], abs=0.02)
+
+
+@given(SHARES, SHARES, st.floats(0, 0.5), st.floats(0.001, 0.5))
+def test_what_is_weighed_lies_between_what_was_said(one: float, other: float, error: float, second: float) -> None:
+    told = Judged(one, error), Judged(other, second)
+    moved = shift([told], KNOWN["frozen"]["row"])
+    found = weigh(*told, moved, KNOWN["frozen"])
+    assert abs(moved.accuracy) <= abs(one - other) + 1e-9
+    assert min(one, other) - 1e-9 <= found.accuracy <= max(one, other) + 1e-9
+    assert 0 < found.deviation < 1
+
+
+def test_more_images_are_expected_to_help_as_the_curve_says() -> None:
+    known = evidence(images=400)
+    sooner, later = (expect_frozen(known, KNOWN, times) for times in (1.0, 4.0))
+    for row, now, then in zip(known.frozen, sooner, later, strict=True):
+        assert now.accuracy > row.accuracy  # which was trained on four fifths
+        assert then.accuracy > now.accuracy
+        assert then.deviation > now.deviation

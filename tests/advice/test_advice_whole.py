@@ -1,0 +1,126 @@
+"""What is expected of whole networks, and what a trial of one is worth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.advice.facts import KNOWN, evidence, trial
+from tlx.advice.evidence import Evidence
+from tlx.advice.expected import Expected, Experience, scatter
+from tlx.advice.frozen import expect_frozen
+from tlx.advice.trial import Trial
+from tlx.advice.whole import DISAGREE, INDIFFERENT, expect_whole, gained, start, terms, worth_of_trial
+
+
+def base_of(known: Evidence, experience: Experience = KNOWN) -> float:
+    return max(one.accuracy for one in expect_frozen(known, experience))
+
+
+def gain_of(kind: str, known: Evidence, trials: list[Trial], experience: Experience = KNOWN) -> float:
+    return gained(kind, base_of(known, experience), known, trials, experience).accuracy
+
+
+def held(kind: str, *weights: float, deviation: float = 0.2, apart: float = 0.0) -> Experience:
+    return {**KNOWN, kind: {"weights": weights, "deviation": deviation, "apart": apart}}
+
+
+def test_a_whole_network_gains_beside_the_deepest_features_which_it_starts_from() -> None:
+    behind, ahead = evidence([0.5, 0.8, 0.6], 0.7, images=1000), evidence([0.5, 0.6, 0.8], 0.7, images=1000)
+    tenth = held("lp_ft", 0.1, 0.0)
+    begun = start("lp_ft", behind, KNOWN)
+    assert begun == pytest.approx(expect_frozen(behind, KNOWN)[2].accuracy) != base_of(behind)
+    assert expect_whole("lp_ft", behind, [], tenth).accuracy == pytest.approx(begun + 0.1 * (1 - begun))
+    assert gain_of("lp_ft", behind, [], tenth) < 0 < gain_of("lp_ft", ahead, [], tenth)
+    assert gain_of("lp_ft", ahead, [], tenth) == pytest.approx(0.1 * (1 - base_of(ahead)))
+
+
+def test_the_start_is_nobodys_choice_and_was_not_lucky() -> None:
+    known = evidence(images=1000)
+    lucky = {**KNOWN, "frozen": {**KNOWN["frozen"], "less": 1.5}}
+    assert base_of(known, lucky) < base_of(known)
+    assert start("full", known, lucky) == start("full", known, KNOWN)
+
+
+def test_random_weights_start_from_the_probe_on_them() -> None:
+    known = evidence(random=(0.4, 0.45, 0.4), images=1000)
+    assert start("scratch", known, KNOWN) == 0.45
+    more = expect_whole("scratch", known, [], held("scratch", 0.2, 0.0))
+    assert more.accuracy == pytest.approx(0.45 * 1.2)
+
+
+def test_gains_grow_with_images_by_their_logarithm() -> None:
+    few, many = (terms("full", 0.8, images) for images in (100, 10_000))
+    assert few == pytest.approx([0.2, -0.2])
+    assert many == pytest.approx([0.2, 0.2])
+    known = evidence(images=1000)
+    growing = held("full", 0.0, 0.3)
+    now, later = (expect_whole("full", known, [], growing, times) for times in (1.0, 10.0))
+    begun = start("full", known, KNOWN, 10.0)
+    assert later.accuracy == pytest.approx(begun + 0.3 * (1 - begun))
+    assert later.accuracy > now.accuracy
+
+
+def test_gains_are_as_uncertain_as_accuracies_there() -> None:
+    known = evidence(images=1000)
+    found = gained("lp_ft", base_of(known), known, [], held("lp_ft", 0.0, 0.0, deviation=0.2))
+    assert found.deviation == pytest.approx(0.2 * scatter(start("lp_ft", known, KNOWN)))
+
+
+def test_a_trials_gain_is_expected_again_as_far_as_it_is_certain() -> None:
+    known = evidence(images=1000)
+    assert gain_of("lp_ft", known, []) == pytest.approx(0.0)
+    assert gain_of("lp_ft", known, [trial("lp_ft", 0.1, 1e-6)]) == pytest.approx(0.1)
+    doubtful = gain_of("lp_ft", known, [trial("lp_ft", 0.1, 0.6)])
+    assert 0.0 < doubtful < 0.01
+    short = held("lp_ft", 0.0, 0.1, apart=0.1)
+    gains = [gain_of("lp_ft", known, [trial("lp_ft", 0.1, 1e-6, share)], short) for share in (0.001, 0.1, 1.0)]
+    assert gains == sorted(gains)
+    assert gains[0] < 0.005
+
+
+def test_what_starts_from_pretrained_weights_learns_from_a_trial_that_does() -> None:
+    known = evidence()
+    tried = [trial("lp_ft", 0.1, 1e-6)]
+    assert gain_of("full", known, tried) == pytest.approx(0.1)
+    assert gain_of("full", known, [*tried, trial("full", -0.1, 1e-6)]) == pytest.approx(-0.1)
+    assert gain_of("scratch", known, tried) == gain_of("scratch", known, [])
+
+
+def test_nothing_is_gained_where_nothing_is_uncertain_and_no_trial_says_otherwise() -> None:
+    sure = held("lp_ft", 0.0, 0.0, deviation=0.0)
+    known = evidence([1.0])
+    found = gained("lp_ft", base_of(known, sure), known, [trial("lp_ft", 0.3, 0.01)], sure)
+    assert found == Expected(0.0, 0.0)
+
+
+def test_a_trial_is_worth_what_it_may_change() -> None:
+    known = evidence(images=400)
+    many, few = (worth_of_trial("lp_ft", known, KNOWN, judged) for judged in (10_000, 20))
+    assert many > few > 0
+    apart = {**KNOWN, "lp_ft": {**KNOWN["lp_ft"], "apart": 0.2}}
+    long, short = (worth_of_trial("lp_ft", known, apart, 10_000, share) for share in (1.0, 0.01))
+    assert many > long > short
+    sure = {**KNOWN, "lp_ft": {**KNOWN["lp_ft"], "deviation": 0.001}}
+    assert worth_of_trial("lp_ft", known, sure, 10_000) < 1e-6  # which nothing could change
+    assert worth_of_trial("lp_ft", known, {**KNOWN, "lp_ft": {**KNOWN["lp_ft"], "deviation": 0.0}}, 100) == 0
+    usual = held("lp_ft", 0.0, 0.0, deviation=0.03)
+    assert worth_of_trial("lp_ft", known, usual, 60) > 0.001
+    assert worth_of_trial("lp_ft", evidence([0.98], None, images=40), usual, 60) < 0.0005  # hardly anything is left
+
+
+@pytest.mark.parametrize("lead", [0.05, -0.05])
+def test_the_worth_of_a_trial_is_what_simulated_ones_bring(lead: float) -> None:
+    known, judged = evidence(images=1000), 150
+    experience = held("lp_ft", lead, 0.0, deviation=0.3)
+    base = base_of(known, experience)
+    prior = gained("lp_ft", base, known, [], experience)
+    error = np.sqrt(DISAGREE * (1 - base) / judged)
+    rng = np.random.default_rng(0)
+    gains = rng.normal(prior.accuracy, prior.deviation, 200_000)
+    seen = gains + rng.normal(0, error, gains.shape)
+    trust = 1 / prior.deviation**2, 1 / error**2
+    then = (prior.accuracy * trust[0] + seen * trust[1]) / sum(trust)
+    sooner = max(prior.accuracy - INDIFFERENT, 0.0)
+    brought = np.where(then > INDIFFERENT, gains - INDIFFERENT, 0.0).mean() - sooner
+    assert worth_of_trial("lp_ft", known, experience, judged) == pytest.approx(brought, rel=0.03)

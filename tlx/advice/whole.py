@@ -1,0 +1,96 @@
+"""Whole networks: what to expect of training one, from what such trainings gained elsewhere and from a trial.
+
+What a whole network gains is told beside what it starts from, a head on the deepest frozen features, or for random
+weights the best probe on a random trunk. Elsewhere it gained much the same share of the errors that there were.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from tlx.advice.evidence import Evidence
+from tlx.advice.expected import Expected, Experience, scatter
+from tlx.advice.frozen import expect_frozen
+from tlx.advice.strategy import WHOLE
+from tlx.advice.trial import Trial
+
+INDIFFERENT = 0.005  # what a whole network has to be better by, to be advised
+DISAGREE = 0.7  # images about which a whole network and a frozen trunk differ, as a share of the latter's errors
+
+
+def expect_whole(
+    kind: str, evidence: Evidence, trials: Sequence[Trial], known: Experience, times: float = 1.0
+) -> Expected:
+    """Return what to expect of training the whole network with so many times the images."""
+    base = max(expect_frozen(evidence, known, times), key=lambda one: one.accuracy)
+    gain = gained(kind, base.accuracy, evidence, trials, known, times)
+    accuracy = min(max(base.accuracy + gain.accuracy, 0.0), 1.0)
+    return Expected(accuracy, math.hypot(base.deviation, gain.deviation))
+
+
+def gained(
+    kind: str, base: float, evidence: Evidence, trials: Sequence[Trial], known: Experience, times: float = 1.0
+) -> Expected:
+    """Return what it is expected to gain over the best frozen trunk, of whose head ``base`` is expected."""
+    model, begun = known[kind], start(kind, evidence, known, times)
+    unit = scatter(begun)
+    more = float(np.dot(model["weights"], terms(kind, begun, evidence.images * times)))
+    gain, deviation = begun + more - base, unit * model["deviation"]
+    trial = best_trial(kind, trials)
+    if trial is None or not deviation:
+        return Expected(gain, deviation)
+    trust = 1 / deviation**2, 1 / _off(trial.standard_error**2, unit * model["apart"], trial.share)
+    return Expected((trust[0] * gain + trust[1] * trial.gain) / sum(trust), 1 / math.sqrt(sum(trust)))
+
+
+def start(kind: str, evidence: Evidence, known: Experience, times: float = 1.0) -> float:
+    """Return the accuracy that a whole network starts from: nobody chose it as the best of several."""
+    if kind == "scratch":
+        return evidence.random.rows[evidence.random.best].accuracy
+    unchosen = {"frozen": {**known["frozen"], "less": 0.0}}
+    return expect_frozen(evidence, unchosen, times)[len(evidence.profile.rows) - 1].accuracy
+
+
+def terms(kind: str, begun: float, images: float) -> np.ndarray:
+    """Return what a gain is made of: a share of the errors that there are, alike for all, and by the number of images.
+
+    For random weights, of what a probe can do with them instead.
+    """
+    room = begun if kind == "scratch" else 1 - begun
+    return np.array([room, room * math.log10(max(images, 1) / 1000)])
+
+
+def worth_of_trial(kind: str, evidence: Evidence, known: Experience, judged: int, share: float = 1.0) -> float:
+    """Return by how much the accuracy of what is advised is expected to rise by a trial judged by so many images.
+
+    It is worth something as far as it may change the verdict (the expected value of information). ``share``: images
+    that it sees, of those that the whole training would see.
+    """
+    base = max(one.accuracy for one in expect_frozen(evidence, known))
+    gain = gained(kind, base, evidence, (), known)
+    if not gain.deviation:
+        return 0.0
+    apart = scatter(start(kind, evidence, known)) * known[kind]["apart"]
+    error = math.sqrt(_off(DISAGREE * (1 - base) / max(judged, 1), apart, share))
+    moves = gain.deviation**2 / math.hypot(gain.deviation, error)  # deviation of what will then be expected
+    short = INDIFFERENT - gain.accuracy
+    tail = 0.5 * math.erfc(short / moves / math.sqrt(2))
+    told = moves * math.exp(-((short / moves) ** 2) / 2) / math.sqrt(2 * math.pi) - short * tail
+    return told - max(-short, 0.0)
+
+
+def best_trial(kind: str, trials: Sequence[Trial]) -> Trial | None:
+    """Return the trial that tells most of a kind: its own, else that from the probe on."""
+    own = {trial.kind: trial for trial in trials}
+    return own.get(kind) or (own.get(WHOLE[0]) if kind != "scratch" else None)
+
+
+def _off(own: float, apart: float, share: float) -> float:
+    """Return the variance of a trial's gain, of its ``own`` and of what it lies ``apart`` from whole trainings.
+
+    A trial that sees a part of what the whole training sees tells so much less.
+    """
+    return own + apart**2 / max(share, 1e-3)
