@@ -32,17 +32,18 @@ METRICS = {"loss": 0.5, "accuracy": 0.75, "balanced_accuracy": 0.7, "macro_f1": 
         (4_560_000, "4.56 M"),
         (999_999_999, "1 G"),
         (23_000_000_000, "23 G"),
+        (10_400_000_000_000, "10.4 T"),
     ],
 )
 def test_amounts(count: int, text: str) -> None:
     assert amount(count) == text
 
 
-@given(st.integers(0, 999 * 10**9))
+@given(st.integers(0, 999 * 10**12))
 def test_an_amount_is_near_the_count_and_short(count: int) -> None:
     text = amount(count)
     number, _, unit = text.partition(" ")
-    value = float(number) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[unit]
+    value = float(number) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}[unit]
     assert abs(value - count) <= 0.005 * count
     assert "e" not in text
     assert len(text) <= 6

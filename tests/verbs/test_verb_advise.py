@@ -17,7 +17,7 @@ from tlx.interruption import Interruption
 
 Command = Callable[..., Answer]
 
-TEN = ("size", "similar", "trial", "advice", "next best", "changes", "run")
+TEN = ("size", "similar", "trial", "advice", "next best", "textbook", "changes", "run")
 
 
 @pytest.fixture

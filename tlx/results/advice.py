@@ -9,6 +9,8 @@ from rich.table import Table
 
 from tlx.results.console import amount, counted, say, size
 
+LARGE, ALIKE = 2000, 0.5  # training images, and similarity, from which on the textbook speaks of large and of similar
+
 Plain = dict[str, Any]
 
 
@@ -25,6 +27,7 @@ def show(out: Console, told: Plain) -> None:
     say(out, "advice", sentence(told), "bold green")
     if verdict["runner_up"]:
         say(out, "next best", runner_up(verdict))
+    say(out, "textbook", textbook_words(told))
     say(out, "changes", changes(verdict))
     say(out, "run", verdict["command"])
 
@@ -91,8 +94,20 @@ def similarity_words(evidence: Plain) -> str:
     mine, other = (one["rows"][one["best"]]["accuracy"] for one in (profile, random))
     return (
         f"{similar['value']:.2f} of 1: probes are right about {100 * mine:.1f} %, on random weights {100 * other:.1f} "
-        f"% (worth {similar['worth']:.2f}), the best depth at {similar['depth']:.2f} of all"
+        f"% (worth {similar['worth']:.2f}), best from depth {profile['auto'] + 1} of {len(profile['rows'])} on"
     )
+
+
+def textbook(evidence: Plain) -> str:
+    """Return the case of which the textbook would speak."""
+    size = "large" if evidence["images"] >= LARGE else "small"
+    return f"{size}_{'similar' if evidence['similarity']['value'] >= ALIKE else 'different'}"
+
+
+def textbook_words(told: Plain) -> str:
+    """Say which case the images are by the textbook, where that is not the one that is advised."""
+    case = textbook(told["evidence"])
+    return f"{case}, {'as advised' if case == told['verdict']['case'] else 'but what is measured and known decides'}"
 
 
 def trial_words(told: Plain) -> str:

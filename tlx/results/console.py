@@ -160,7 +160,7 @@ def metrics_table(metrics: dict[str, Any], images: dict[str, int]) -> Table:
 
 def amount(count: int) -> str:
     """Write a count as a person reads it: 950, 12.3 k, 4.56 M."""
-    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+    for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size * 0.9995:  # what rounds to 1000 of a unit is 1 of the next
             return f"{count / size:.3g} {unit}"
     return str(count)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "advice.html"
-LARGE = 2000  # training images at which the textbook's rule calls a set large
 SPAN = 10, 1_000_000  # training images, the quadrant's lower and upper end
 CORNERS = {
     "small_similar": (0.75, 0.04),
@@ -71,7 +70,8 @@ def write_advice_page(folder: Path, told: Plain) -> Path:
         similar=advice.similarity_words(evidence),
         trial=advice.trial_words(told),
         seconds=advice.seconds,
-        case_words=CASES[verdict["case"]],
+        textbook=CASES[advice.textbook(evidence)],
+        textbook_words=advice.textbook_words(told),
         names={row["kind"]: row["name"] for row in told["strategies"]},
         json=json.dumps({key: told[key] for key in ("timing", "trials", "verdict")}, indent=2, ensure_ascii=False),
     )
@@ -99,8 +99,8 @@ def quadrant_axes(axes: Axes, case: str | None = None) -> None:
     axes.set_yscale("log")
     axes.set_xlim(0, 1)
     axes.set_ylim(*SPAN)
-    axes.axhline(LARGE, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
-    axes.axvline(0.5, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.axhline(advice.LARGE, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.axvline(advice.ALIKE, color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
     for name, where in CORNERS.items():
         colour, weight = (ORANGE, "bold") if name == case else (GREY, "normal")
         axes.annotate(name, where, xycoords="axes fraction", ha="center", fontsize=10, color=colour, weight=weight)
