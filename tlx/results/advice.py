@@ -98,15 +98,15 @@ def similarity_words(evidence: Plain) -> str:
     )
 
 
-def textbook(evidence: Plain) -> str:
+def textbook(images: int, similarity: float) -> str:
     """Return the case of which the textbook would speak."""
-    size = "large" if evidence["images"] >= LARGE else "small"
-    return f"{size}_{'similar' if evidence['similarity']['value'] >= ALIKE else 'different'}"
+    return f"{'large' if images >= LARGE else 'small'}_{'similar' if similarity >= ALIKE else 'different'}"
 
 
 def textbook_words(told: Plain) -> str:
     """Say which case the images are by the textbook, where that is not the one that is advised."""
-    case = textbook(told["evidence"])
+    evidence = told["evidence"]
+    case = textbook(evidence["images"], evidence["similarity"]["value"])
     return f"{case}, {'as advised' if case == told['verdict']['case'] else 'but what is measured and known decides'}"
 
 

@@ -17,14 +17,14 @@ import numpy as np
 
 from tests.benchmarks.advice.experience import Known, judged
 from tlx.config.cases import CASES
-from tlx.results.page.advice import LARGE, quadrant_axes
+from tlx.results.advice import textbook
+from tlx.results.page.advice import quadrant_axes
 from tlx.results.page.figure import BLUE, GREEN, GREY, INK, LINE, ORANGE, VARIABLES, as_svg, drawing
 from tlx.storage import write_text
 
 PICTURE = Path(__file__).parents[3] / "docs" / "advice.svg"
 COLOURS = dict(zip(CASES, (BLUE, GREEN, ORANGE, INK), strict=True))
 MARKS = dict(zip(CASES, ("o", "s", "^", "D"), strict=True))
-HALF = 0.5  # of the similarity: what lies above it is similar
 SIZES = 40.0, 220.0  # of a mark: of no lead, and of 10 points and more
 DARK = {BLUE: "#56b4e9", ORANGE: "#ff8c42", GREEN: "#2fc99a", INK: "#eceff3", GREY: "#a3adba", LINE: "#3a4048"}
 
@@ -48,7 +48,7 @@ class Won:
     @property
     def textbook(self) -> str:
         """The case that its corner stands for."""
-        return f"{'large' if self.images >= LARGE else 'small'}_{'similar' if self.similarity > HALF else 'different'}"
+        return textbook(self.images, self.similarity)
 
 
 def won(tasks: Sequence[Known]) -> list[Won]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from tests.benchmarks.advice.experience import Known, advised, fit, judged, name_of
 from tlx.advice.strategy import Strategy
+from tlx.results.advice import LARGE
 
-LARGE = 2000  # training images, by the textbook
 ALIKE = {("hymenoptera", "mobilenetv1"), ("cifar10", "mobilenetv1"), ("digits", "embedded"), ("greek", "embedded")}
 
 

@@ -70,7 +70,7 @@ def write_advice_page(folder: Path, told: Plain) -> Path:
         similar=advice.similarity_words(evidence),
         trial=advice.trial_words(told),
         seconds=advice.seconds,
-        textbook=CASES[advice.textbook(evidence)],
+        textbook=CASES[advice.textbook(evidence["images"], evidence["similarity"]["value"])],
         textbook_words=advice.textbook_words(told),
         names={row["kind"]: row["name"] for row in told["strategies"]},
         json=json.dumps({key: told[key] for key in ("timing", "trials", "verdict")}, indent=2, ensure_ascii=False),
