@@ -56,7 +56,7 @@ def trials(tmp_path: Path) -> Trials:
     images = ArrayImages("made", pixels, labels)
     features = np.eye(10)[labels] + 0.01 * rng.normal(size=(80, 10))
     source = Source(tuple("abcdefghij"), images, choose(images, np.arange(40)), sealed(images))
-    return Trials(auto(), source, 80, features, features[:40], tmp_path, Clock(0.0, 0.0), Interruption(""))
+    return Trials(auto(), source, 80, features, features[:40], 0.1, tmp_path, Clock(0.0, 0.0), Interruption(""))
 
 
 def of(kind: str) -> Strategy:

@@ -130,3 +130,25 @@ def test_features_that_never_vary_leave_chance() -> None:
     labels = np.arange(40) % 4
     found = cross_validate(np.full((40, 3), 5.0, np.float32), labels, deal(labels, 5, 1, 0))
     assert found.correct.mean() <= 0.3
+
+
+def test_a_strength_that_others_chose_does_not_flatter() -> None:
+    rng = np.random.default_rng(0)
+    flattered, told = [], []
+    for _ in range(60):
+        features, labels = rng.normal(size=(60, 8)).astype(np.float32), rng.integers(0, 2, 60)
+        fold = np.where(np.arange(60) < 40, -1, 0)[:, None]
+        flattered.append(cross_validate(features, labels, fold).correct[40:].mean())
+        told.append(cross_validate(features, labels, fold, probe.STRENGTHS[2]).correct[40:].mean())
+    error = 0.5 / np.sqrt(60 * 20)
+    assert np.mean(told) == pytest.approx(0.5, abs=3 * error)
+    assert np.mean(flattered) > np.mean(told) + 0.02  # the negative control: chosen by what it is judged by
+
+
+def test_a_given_strength_is_the_one_on_the_path() -> None:
+    features, labels = clusters(60, 6, 4, spread=2.0)
+    fold = deal(labels, 5, 1, 0)
+    found = cross_validate(features, labels, fold)
+    again = cross_validate(features, labels, fold, found.strength)
+    assert again.strength == found.strength
+    assert (again.correct == found.correct).all()

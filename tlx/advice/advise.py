@@ -159,7 +159,8 @@ def advise(
         assert survey.val is not None
         best = columns(survey, evidence.profile)
         features = survey.features[:, best], survey.val[:, best]
-        where = Trials(auto, survey.source, evidence.images, *features, folder, clock, interruption, progress)
+        strength = evidence.best.strength
+        where = Trials(auto, survey.source, evidence.images, *features, strength, folder, clock, interruption, progress)
         trials, untried = _tried(where, tried, timing, left, evidence)
     verdict, expected = decide(every, evidence, trials, experience())
     return Advice(

@@ -147,7 +147,7 @@ def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, S
         logme=tuple(logme(features, labels) for _, features in survey.found),
         similarity=similarity(profile, noise),
         curve=learning_curve(survey.features[:, columns(survey, profile)], labels, config.seed),
-        judged=tuple(_judged(survey)),
+        judged=tuple(_judged(survey, profile)),
         judges=len(survey.source.val.labels),
         tests=len(source.test.labels),
     )
@@ -161,8 +161,11 @@ def similarity(profile: Profile, random: Profile) -> Similarity:
     return Similarity(min(max(worth, 0.0), 1.0), (profile.auto + 1) / len(profile.rows))
 
 
-def _judged(survey: Survey) -> Iterator[Judged]:
-    """Judge a probe at every depth, and at all of them, by validation images, which may be from elsewhere."""
+def _judged(survey: Survey, profile: Profile) -> Iterator[Judged]:
+    """Judge a probe at every depth, and at all of them, by validation images, which may be from elsewhere.
+
+    Each has the strength that cross-validation chose: few images that choose for themselves are right far too often.
+    """
     assert survey.val is not None
     labels = np.concatenate([survey.source.train.labels, survey.source.val.labels])
     _, labels = np.unique(labels, return_inverse=True)
@@ -171,8 +174,8 @@ def _judged(survey: Survey) -> Iterator[Judged]:
     fold[first:] = 0
     both = np.concatenate([survey.features, survey.val])
     parts = [columns for _, columns in survey.opened.places]
-    for part in [*parts, *([slice(None)] if len(parts) > 1 else [])]:
-        right = float(cross_validate(both[:, part], labels, fold).correct[first:, 0].mean())
+    for row, part in zip(frozen(profile), [*parts, slice(None)], strict=False):
+        right = float(cross_validate(both[:, part], labels, fold, row.strength).correct[first:, 0].mean())
         yield Judged(right, standard_error(right, len(labels) - first))
 
 

@@ -119,7 +119,7 @@ class Trials:
     """Where trials are made: sampled images and the features that the best frozen trunk has of them, in a folder.
 
     ``source``: whose training and validation images are the samples; ``images``: of how many training images.
-    ``features``: of the training images, ``val`` of the validation images.
+    ``features``: of the training images, ``val`` of the validation images; ``strength``: of the probe on them.
     """
 
     auto: Auto
@@ -127,6 +127,7 @@ class Trials:
     images: int
     features: np.ndarray
     val: np.ndarray
+    strength: float
     folder: Path
     clock: Clock
     interruption: Interruption
@@ -233,7 +234,7 @@ class Trials:
         fold = np.full((len(labels), 1), -1)
         fold[len(rest) :] = 0
         _, known = np.unique(labels, return_inverse=True)
-        return cross_validate(features, known, fold).correct[len(rest) :, 0]
+        return cross_validate(features, known, fold, self.strength).correct[len(rest) :, 0]
 
     @contextlib.contextmanager
     def _home(self) -> Iterator[Path]:

@@ -49,20 +49,21 @@ def deal(labels: np.ndarray, folds: int, repeats: int, seed: int) -> np.ndarray:
     return fold
 
 
-def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
+def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, strength: float | None = None) -> Probe:
     """Classify every image by a probe trained without its fold; take the strength that classifies most rightly.
 
     ``features`` (N, D), ``labels`` (N,), ``fold`` (N, repeats); where that is -1, an image is trained on in every fold
     and counts as wrong. Features are standardised over all images, which uses no label. The strength is shared by all
-    folds; that it is chosen by what it is then judged by makes the share a little too high, for all features alike.
+    folds; that it is chosen by what it is then judged by makes the share a little too high, for all features alike,
+    and much too high where few images judge: there, give one of ``STRENGTHS`` that was chosen by others.
     """
     folds, classes = int(fold.max()) + 1, int(labels.max()) + 1
     columns = fold.shape[1] * folds * classes  # of heads side by side
     with one_thread(len(labels) * min(features.shape) * columns < SMALL):
-        return _cross_validated(features, labels, fold)
+        return _cross_validated(features, labels, fold, strength)
 
 
-def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
+def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, chosen: float | None) -> Probe:
     inputs, curvature = _rotated(features)
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels)).float().T.contiguous()
     (classes, count), (_, repeats) = targets.shape, fold.shape
@@ -81,9 +82,13 @@ def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray)
         # Half the features' second moments bound the curvature of the loss, whatever the weights are.
         metric = curvature / (2 * learns.sum(1, keepdim=True)) + penalty
         solution = _minimise(inputs, targets, share, penalty, metric, solution)
+        if chosen not in (None, strength):
+            continue
         logits = (solution.flatten(0, 1) @ inputs.T).view(classes, repeats * folds, count)[:, own, image]
         correct = np.zeros(fold.shape, dtype=bool)
         correct[tuple(held.T)] = (logits.argmax(0) == targets[:, image].argmax(0)).numpy()
+        if strength == chosen:
+            return Probe(correct, strength)
         if correct.sum() > best.correct.sum():
             best = Probe(correct, strength)
     return best

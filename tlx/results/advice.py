@@ -104,7 +104,7 @@ def textbook(images: int, similarity: float) -> str:
 
 
 def textbook_words(told: Plain) -> str:
-    """Say which case the images are by the textbook, where that is not the one that is advised."""
+    """Say which case the images are by the textbook, and whether that one is advised."""
     evidence = told["evidence"]
     case = textbook(evidence["images"], evidence["similarity"]["value"])
     return f"{case}, {'as advised' if case == told['verdict']['case'] else 'but what is measured and known decides'}"
