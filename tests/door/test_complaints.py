@@ -65,7 +65,11 @@ CASES = "large_different, large_similar, small_different, small_similar"
         (["resume", "run=nowhere"], ["run=", "holds no run"]),
         (["resume", "run=nowhere", "optimizer.lr=1"], ["optimizer.lr cannot be changed"]),
         (["evaluate", "run=nowhere", "split=tset"], ["split=tset", "did you mean 'test'", "train, val, test"]),
-        (["evaluate", "case=small_similar"], ["unknown key or group 'case'", "trainer, data"]),
+        (
+            ["evaluate", "case=small_similar"],
+            ["unknown key or group 'case'", "evaluate has none", "trainer, data"],
+        ),
+        (["case=small_similar", "trials=false"], ["unknown key or group 'trials'", "train has none, advise has"]),
         (["pretrain"], ["output is missing", "output=..."]),
         (["train"], ["train needs a case", "case=small_similar"]),
         (["seed=1"], ["train needs a case", "case=small_similar"]),

@@ -89,7 +89,7 @@ def test_without_trials_nothing_is_trained(
     monkeypatch.setattr("tlx.advice.trial.train_phases", never)
     answer = tlx("advise", *words, "output=here", "trials=false")
     assert answer.code == 0, answer.err
-    assert advice_of(tmp_path / "here")["untried"] == "nobody asked for trials"
+    assert advice_of(tmp_path / "here")["untried"] == "trials=false"
     assert tlx("advise", *words, "output=there").code != 0  # the negative control: with trials, something is
 
 
@@ -184,7 +184,7 @@ def test_several_backbones_are_ranked(tlx: Command, tmp_path: Path, words: tuple
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (("case=small_similar",), "leave the case away"),
+        (("case=small_similar",), "leave it away, or train"),
         (("cut=head",), "advice chooses init, cut and freeze"),
         (("trainer.devices=2", "trainer.strategy=ddp"), "one device"),
     ],
@@ -195,6 +195,37 @@ def test_what_cannot_be_advised_is_told(
     answer = tlx("advise", *words, *given)
     assert answer.code == 2, answer.out
     assert told in answer.err
+
+
+def test_advice_that_fails_leaves_no_folder(tlx: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    missing = [word for word in words if not word.startswith("init.file")]
+    assert tlx("advise", *missing, "init.file=missing.safetensors").code == 2
+    assert not list((tmp_path / "outputs" / "advice").iterdir())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert tlx("advise", *missing, "init.file=missing.safetensors", "output=mine").code == 2
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+def test_what_is_written_is_not_read_as_images(tlx: Command, photos: Path) -> None:
+    found = sorted(photos.rglob("*.png"))
+    inside = next(path for path in photos.iterdir() if path.is_dir())
+    advised = tlx("advise", "data=folder", f"data.root={photos}", f"output={inside}")
+    trained = tlx("case=small_similar", "data=folder", f"data.root={photos}", f"hydra.run.dir={photos}/runs/one")
+    for answer in (advised, trained):
+        assert answer.code == 2
+        assert "would be read as images to learn from" in answer.err
+    assert sorted(photos.rglob("*.png")) == found
+
+
+def test_the_command_says_paths_as_a_person_does(tlx: Command, tmp_path: Path, words: tuple[str, ...]) -> None:
+    from tlx.door.arguments import prepare, spoken
+
+    for path in ("photos", "my photos", "a/b", "it's", "a,b", "'", "~", "${x}"):
+        (word,) = prepare("train", [f"data.root={path}"])
+        assert prepare("train", [spoken(word)]) == [word]
+    assert spoken("data.root='photos'") == "data.root=photos"
+    assert spoken("head.name='photos'") == "head.name='photos'"  # which is no path
 
 
 def test_auto_is_for_train(tlx: Command, words: tuple[str, ...]) -> None:

@@ -153,7 +153,7 @@ def advise(
     full = next(cost for strategy, cost in zip(every, costs, strict=True) if strategy.kind == "full")
     most = SECONDS if evidence.images <= SMALL else SHARE * full.seconds
     left = most - (time.monotonic() - started)
-    tried, untried = candidates(evidence, whole) if tries else ([], "nobody asked for trials")
+    tried, untried = candidates(evidence, whole) if tries else ([], "trials=false")
     trials: list[Trial] = []
     if tried:
         assert survey.val is not None

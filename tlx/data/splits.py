@@ -30,7 +30,7 @@ def carve(
     taken = _deal(labels, part, sizes, wanted, seed_for(seed, purpose))
     for label, members in _by_class(labels, seed, purpose):
         if len(members) < 2:
-            what = f"the class {classes[label]!r} has too few images to split"
+            what = f"the class {classes[label]!r} has too few images to split: 1, of which {purpose} needs one"
             raise InputError(what, "give at least three images a class, or splits of your own")
         alone = members[sizes[part[members]] == 1]
         taken[alone[: max(0, wanted[label] - int(taken[members].sum()))]] = True

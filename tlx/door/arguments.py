@@ -135,3 +135,10 @@ def _quoted(value: str, sweeping: bool) -> str:
         return expanded
     # Hydra's grammar takes a backslash for itself, but for those before a quote and at the end.
     return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), expanded) + "'"
+
+
+def spoken(word: str) -> str:
+    """Return an override as a person says it: without the quotes that a path needs for Hydra, where they come again."""
+    key, _, value = word.partition("=")
+    said = value[1:-1]
+    return f"{key}={said}" if key in path_keys(TrainConfig) and value == f"'{said}'" == _quoted(said, False) else word

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from tlx.config.cases import AUTO, CASES, DECIDED, Auto, read_auto
+from tlx.door.arguments import spoken
 from tlx.errors import InputError
 from tlx.secrecy import discreet_word
 
@@ -36,7 +37,7 @@ def compose_cases(words: Sequence[str], data: str, plain: Callable[[DictConfig],
     composed = {case: {**plain(_compose([*_fitting(kept, case), f"case={case}"])), "case": case} for case in CASES}
     given = any(_key(word) == "trainer.max_epochs" for word in kept)
     auto = read_auto({"cases": composed, "epochs_given": given})
-    return replace(auto, words=tuple(map(discreet_word, kept)))
+    return replace(auto, words=tuple(discreet_word(spoken(word)) for word in kept))
 
 
 def refuse(words: Sequence[str]) -> None:
@@ -48,7 +49,9 @@ def refuse(words: Sequence[str]) -> None:
     for word in words:
         key, value = _key(word), word.partition("=")[2]
         if key == "case" and value != AUTO:
-            raise InputError(f"{word} is what is asked for", "leave the case away, or train with it")
+            raise InputError(
+                f"{word}: advise finds the case", f"leave it away, or train with it: python -m tlx {word} ..."
+            )
         group = key.partition(".")[0]
         if group in DECIDED and key not in KEPT and word != "init=pretrained":
             what = f"{word}: advice chooses init, cut and freeze itself"

@@ -62,7 +62,11 @@ def _unknown(key: str, verb: str) -> InputError:
     if not rest or group not in top:
         if inside := _inside(root, key):
             return InputError(f"unknown key or group {key!r}", f"did you mean {' or '.join(map(repr, inside))}?")
-        return InputError(f"unknown key or group {key!r}", nearest(group, dict.fromkeys([*groups, *top])))
+        others = [other for other, its in ROOTS.items() if key in {f.name for f in dataclasses.fields(its)}]
+        mend = nearest(group, dict.fromkeys([*groups, *top]))
+        return InputError(
+            f"unknown key or group {key!r}", f"{verb} has none, {', '.join(others)} has; {mend}" if others else mend
+        )
     kinds = members(typing.get_type_hints(root)[group])
     owners = [str(getattr(kind, "kind", "")) for kind in kinds if _has(kind, rest)]
     if owners:

@@ -22,7 +22,7 @@ from tlx import errors
 from tlx.config.cases import AUTO
 from tlx.config.check import check
 from tlx.config.knots import must_be_short, resolved
-from tlx.config.roots import ROOTS, OwnBackbone, ResumeConfig
+from tlx.config.roots import ROOTS, OwnBackbone, ResumeConfig, TrainConfig
 from tlx.door.complaints import explain
 from tlx.door.masks import mask, told
 from tlx.door.processes import children_run, is_child, run_dir
@@ -30,6 +30,7 @@ from tlx.door.verdict import judge
 from tlx.results.console import console, say
 from tlx.results.console import error as say_error
 from tlx.results.log import logged
+from tlx.results.own_folder import must_lie_outside
 from tlx.results.run_folder import LOCK, RunFolder, shown
 from tlx.secrecy import discreet, hidden, secrets_in
 from tlx.storage import read_json
@@ -74,6 +75,8 @@ def perform(verb: str, config: DictConfig, command: list[str], resuming: bool = 
         plain = plain_config(config, verb)
         secrets |= frozenset(secrets_in(OmegaConf.to_container(config, resolve=True)))
         checked = _checked(verb, plain)  # before anything heavy is imported, and before there is a folder
+        if folder is not None and isinstance(checked, TrainConfig):
+            must_lie_outside(folder.path, checked.data)
         asked = plain
         if verb == "advise" or plain.get("case") == AUTO:
             verb, checked, plain = _asking(verb, checked, plain)

@@ -66,7 +66,10 @@ def runner_up(verdict: Plain) -> str:
     points = 100 * (verdict["expected"]["accuracy"] - second["expected"]["accuracy"])
     behind = f"{points:.1f} points behind" if points >= 0.05 else "as good, and dearer" if points > -0.05 else ""
     ahead = f"{-points:.1f} points ahead, which is too little for its cost"
-    return f"{second['case']}, {second['name']}: {behind or ahead}, {seconds(second['cost']['seconds'])}"
+    mine, its = (seconds(one["cost"]["seconds"]) for one in (verdict, second))
+    return (
+        f"{second['case']}, {second['name']}: {behind or ahead}, in {its}{f' instead of {mine}' if its != mine else ''}"
+    )
 
 
 def changes(verdict: Plain) -> str:

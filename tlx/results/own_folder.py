@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from tlx.config.groups import Data, FolderData
 from tlx.errors import InputError
 from tlx.storage import cannot_write
 
@@ -42,3 +45,27 @@ def own_folder(output: str | None, kind: str, name: str, holds: str) -> Path:
                 return folder
     except OSError as error:
         raise cannot_write(Path(error.filename or "."), error, "output") from None
+
+
+@contextlib.contextmanager
+def nothing_left(folder: Path) -> Iterator[None]:
+    """Remove the folder again where what was to fill it fails before it has."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # it holds something
+            folder.rmdir()
+        raise
+
+
+def must_lie_outside(folder: Path, data: Data) -> None:
+    """Make sure that what is written is not read as images to learn from.
+
+    Raises:
+        InputError: ``folder`` lies in the folder whose folders are classes.
+    """
+    if isinstance(data, FolderData) and data.root is not None:
+        root = Path(data.root).expanduser().resolve()
+        if (own := folder.resolve()).is_relative_to(root):
+            what = f"{own} lies in data.root={data.root}: its pictures would be read as images to learn from"
+            raise InputError(what, "start elsewhere, or give another folder")

@@ -20,7 +20,7 @@ from tlx.learner.trainer import make_trainer
 from tlx.results import advice as told_advice
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
-from tlx.results.own_folder import own_folder
+from tlx.results.own_folder import must_lie_outside, nothing_left, own_folder
 from tlx.results.page.advice import make_advice_page
 from tlx.results.progress import bar
 from tlx.results.result import data_name
@@ -43,10 +43,11 @@ def advise(asked: tuple[AdviseConfig, list[Auto]]) -> dict[str, Any]:
     started = time.monotonic()
     config, autos = asked
     must_be_alone(config)
+    must_lie_outside(Path(config.output or "outputs").expanduser(), config.data)
     folder, out = own_folder(config.output, "advice", data_name(config), ADVICE), console()
     interruption = Interruption("", lambda: "nothing is written; features that were computed are kept")
     clock = Clock(started, 0.0)
-    with interruption.watch(), ending_workers():
+    with nothing_left(folder), interruption.watch(), ending_workers():
         with bar(out, "scan", shows=config.callbacks.progress) as progress:
             source = open_source(config.data, config.seed, lambda facts: None, progress)
         announce_data(config, source)

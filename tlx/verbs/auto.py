@@ -28,7 +28,7 @@ def auto(asked: Auto, folder: RunFolder, clock: Clock, command: str) -> dict[str
     """
     config = asked.cases["small_similar"]
     must_be_alone(config)
-    say(console(), "case", "auto: looks at the images and tries whole networks for a while, then trains what suits")
+    say(console(), "case", "auto: looks at the images, tries whole networks where that tells, then trains what suits")
     interruption = Interruption(folder.resume_command, lambda: "nothing is decided yet")
     with interruption.watch(), ending_workers():
         with clock.phase("data"):

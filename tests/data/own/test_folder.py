@@ -230,7 +230,10 @@ def test_a_class_may_be_a_link_but_not_back_to_where_it_stands(tmp_path: Path) -
         ({"train/a": 3, "train/b": 3, "val/a": 3, "val/b": 3, "val/c": 1}, "val has classes that train/ lacks: c"),
         ({"train/a": 3, "train/b": 3, "test/a": 3, "test/b": 3, "test/z": 1}, "test has classes that train/ lacks: z"),
         ({"val/a": 3, "val/b": 3}, "has no train/; expected"),
-        ({"a": 3, "b": 1}, r"has too few images to split; give at least three images a class"),
+        (
+            {"a": 3, "b": 1},
+            r"too few images to split: 1, of which test needs one; give at least three images a class",
+        ),
         ({"a": 3, "b": 2}, r"has too few images to split"),
     ],
 )
