@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import Answer, runs_of
+from tlx.advice.evidence import STEPS
 from tlx.advice.trial import Extent
 from tlx.interruption import Interruption
 
@@ -69,6 +70,25 @@ def test_advice_is_ten_lines_a_file_and_a_page(tlx: Command, tmp_path: Path, wor
     again = tlx("advise", *words, "output=here")
     assert again.code == 2
     assert "already holds" in again.err
+
+
+def test_what_is_under_way_is_told_step_by_step(
+    tlx: Command, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import contextmanager
+
+    told: list[tuple[int, int, str]] = []
+
+    @contextmanager
+    def recorded(*_: object, **__: object) -> Any:
+        yield lambda done, count, what="": told.append((done, count, what))
+
+    monkeypatch.setattr("tlx.verbs.advise.bar", recorded)
+    assert tlx("advise", *words).code == 0
+    steps = [(done, what) for done, count, what in told if count == STEPS and not what.startswith("trial")]
+    assert [done for done, _ in steps] == list(range(STEPS))
+    assert steps[0][1] == "images through every depth"
+    assert any(what.startswith("trial: probe, then whole network") for *_, what in told)
 
 
 def test_the_command_that_advice_gives_trains(tlx: Command, tmp_path: Path, words: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlx.advice.cost import Cost, Timing, cost_of, time_steps
-from tlx.advice.evidence import Evidence, columns, gather
+from tlx.advice.evidence import STEPS, Evidence, Progress, columns, gather
 from tlx.advice.expected import Expected, Experience, experience
 from tlx.advice.outlook import TIMES, Verdict, decide, expect
 from tlx.advice.strategy import WHOLE, Strategy, strategies
@@ -29,15 +29,11 @@ from tlx.training.banks import Banks
 from tlx.training.survey import Survey, look
 
 FORMAT = 1
-SMALL = (
-    1000  # training images that are looked at; of more, a sample, and SHARE of a whole training is the time there is
-)
+SMALL = 1000  # training images that are looked at; of more, a sample, and trials get a SHARE of a whole training
 SECONDS, SHARE = 50.0, 0.22
 SURE = 0.99  # a head that is right so often leaves nothing that a trial could show
 WORTH = 0.001  # accuracy that trials have to be expected to bring, by what they may show
 NO_BETTER = 0.02  # a random trunk's probes that come so near the pretrained ones' let training from scratch be tried
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -143,10 +139,10 @@ def advise(
     started = time.monotonic()
     config = auto.cases["small_similar"]
     reader = looker(config, source, clock)
-    progress(0, 1, "profile")
-    evidence, survey = gather(config, source, reader)
+    evidence, survey = gather(config, source, reader, progress)
     every = strategies([row.place for row in evidence.profile.rows], evidence.images, auto)
     whole = [strategy for strategy in every if strategy.kind in WHOLE]
+    progress(STEPS - 1, STEPS, "timing a step of the whole network")
     timing = time_steps(whole[0], auto, source)
     batch = config.data.batch_size
     costs = [cost_of(strategy, evidence, timing, source, batch) for strategy in every]

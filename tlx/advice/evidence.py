@@ -20,6 +20,9 @@ from tlx.training.survey import Survey
 
 JUDGES = 500  # validation images that are looked at, at most
 
+STEPS = 4  # of what is looked at before any trial: each is told when it begins
+
+Progress = Callable[[int, int, str], None]  # is told how many steps are done, of how many, and what comes
 Look = Callable[..., Survey]  # reads a sample of the training images at every depth of a config's backbone
 
 
@@ -125,13 +128,19 @@ def columns(survey: Survey, profile: Profile) -> slice:
     return next((part for row, (_, part) in rows if row.place == chosen.place), slice(None))
 
 
-def gather(config: TrainConfig, source: Source, look: Look) -> tuple[Evidence, Survey]:
+def gather(
+    config: TrainConfig, source: Source, look: Look, progress: Progress = lambda done, count, what: None
+) -> tuple[Evidence, Survey]:
     """Look at a sample of the training images, by the pretrained weights and by random ones; return the former's too.
 
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
-    survey, random = look(config, val=JUDGES), look(replace(config, init=ScratchInit()), priced=False)
+    progress(0, STEPS, "images through every depth")
+    survey = look(config, val=JUDGES)
+    progress(1, STEPS, "images through random weights")
+    random = look(replace(config, init=ScratchInit()), priced=False)
+    progress(2, STEPS, "probes")
     labels = survey.source.train.labels
     profile = _profile(survey, config.seed)
     noise = probe_depths(random.found, labels, AutoCut(), config.seed)

@@ -24,12 +24,17 @@ def show(out: Console, told: Plain) -> None:
     out.print()
     out.print(table(told))
     out.print()
-    say(out, "advice", sentence(told), "bold green")
-    if verdict["runner_up"]:
-        say(out, "next best", runner_up(verdict))
+    verdict_lines(out, told)
     say(out, "textbook", textbook_words(told))
     say(out, "changes", changes(verdict))
     say(out, "run", verdict["command"])
+
+
+def verdict_lines(out: Console, told: Plain) -> None:
+    """Print what is advised, and what comes next."""
+    say(out, "advice", sentence(told), "bold green")
+    if told["verdict"]["runner_up"]:
+        say(out, "next best", runner_up(told["verdict"]))
 
 
 def table(told: Plain) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 from tlx.config.cases import Auto
 from tlx.data.module import ending_workers
 from tlx.interruption import Interruption
-from tlx.results.advice import sentence
+from tlx.results.advice import verdict_lines
 from tlx.results.clock import Clock
 from tlx.results.console import console, say
 from tlx.results.page.advice import make_advice_page
@@ -38,9 +38,9 @@ def auto(asked: Auto, folder: RunFolder, clock: Clock, command: str) -> dict[str
             advice = taken(asked, source, folder.path, clock, interruption)
             told = advice.plain(asked)
             write_json(folder.advice, told)
+            verdict_lines(console(), told)
             if config.report:
                 make_advice_page(folder.path, told)
-    say(console(), "advice", sentence(told), "bold green")
     typed, plain = advice.chosen(asked)
     write_json(folder.config, hidden(plain))
     return train(typed, folder, clock, command, source=source, survey=advice.survey)
