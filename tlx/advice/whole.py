@@ -47,11 +47,10 @@ def gained(
 
 
 def start(kind: str, evidence: Evidence, known: Experience, times: float = 1.0) -> float:
-    """Return the accuracy that a whole network starts from: nobody chose it as the best of several."""
+    """Return the accuracy that a whole network starts from."""
     if kind == "scratch":
         return evidence.random.rows[evidence.random.best].accuracy
-    unchosen = {"frozen": {**known["frozen"], "less": 0.0}}
-    return expect_frozen(evidence, unchosen, times)[len(evidence.profile.rows) - 1].accuracy
+    return expect_frozen(evidence, known, times)[len(evidence.profile.rows) - 1].accuracy
 
 
 def terms(kind: str, begun: float, images: float) -> np.ndarray:

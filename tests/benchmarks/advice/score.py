@@ -9,13 +9,15 @@ the best strategy less that of the chosen ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tests.benchmarks.advice.experience import Known, advised, fit, judged, name_of
-from tlx.advice.strategy import Strategy
+from tlx.advice.outlook import expect
+from tlx.advice.strategy import WHOLE, Strategy
 from tlx.results.advice import LARGE
 
 ALIKE = {("hymenoptera", "mobilenetv1"), ("cifar10", "mobilenetv1"), ("digits", "embedded"), ("greek", "embedded")}
@@ -23,7 +25,11 @@ ALIKE = {("hymenoptera", "mobilenetv1"), ("cifar10", "mobilenetv1"), ("digits", 
 
 @dataclass(frozen=True)
 class Scored:
-    """A task with all its seeds: regret by rule with the error of the truth, and how expectations held."""
+    """A task with all its seeds: regret by rule with the error of the truth, and how expectations held.
+
+    ``width``: of the interval; ``luck``: of what it would be if other data sets had taught everything exactly, and only
+    the images differed that probes are judged by and networks tested with.
+    """
 
     task: str
     images: int
@@ -35,6 +41,7 @@ class Scored:
     error: dict[str, float]
     inside: tuple[bool, ...]
     width: float
+    luck: float
 
 
 def small_similar(task: Known) -> Strategy:
@@ -76,6 +83,7 @@ def scored(tasks: Sequence[Known], own: bool = False) -> list[Scored]:
         means = {s: float(np.mean([task.truth[s] for task in seeds])) for s in map(name_of, seeds[0].strategies)}
         best = max(means, key=lambda s: means[s])
         verdicts = [advised(task, known if own else without[task.data]) for task in seeds]
+        told = list(zip(seeds, verdicts, strict=True))
         chosen: dict[str, list[Strategy]] = {
             "auto": [verdict.advised for verdict, _ in verdicts],
             **{rule: [choose(task) for task in seeds] for rule, choose in RULES.items()},
@@ -97,10 +105,23 @@ def scored(tasks: Sequence[Known], own: bool = False) -> list[Scored]:
                 regret={rule: float(one.mean()) for rule, one in behind.items()},
                 error={rule: _error(one) for rule, one in behind.items()},
                 inside=tuple(low <= one <= high for (low, high), one in zip(spans, taken, strict=True)),
-                width=float(np.mean([high - low for low, high in spans])),
+                width=_width(spans),
+                luck=_width([_lucky(task, known if own else without[task.data], v.advised) for task, (v, _) in told]),
             )
         )
     return found
+
+
+def _lucky(task: Known, known: Mapping[str, Any], strategy: Strategy) -> tuple[float, float]:
+    """Return the interval of a strategy by an experience that is never wrong."""
+    exact = {kind: {**known[kind], "deviation": 1e-6} for kind in WHOLE}
+    exact["frozen"] = {**known["frozen"], "level": 0.0}
+    (one,) = expect([strategy], task.evidence, (), exact)
+    return one.interval
+
+
+def _width(spans: Sequence[tuple[float, float]]) -> float:
+    return float(np.mean([high - low for low, high in spans]))
 
 
 def _error(apart: np.ndarray) -> float:
@@ -129,8 +150,9 @@ def main() -> None:
         beyond = np.array([max(0.0, 100 * (row.regret[rule] - row.error[rule])) for row in rows])
         print(f"{name:26} {regrets.mean():>11.2f} {beyond.mean():>16.2f} {regrets.max():>6.1f} {beyond.max():>16.1f}")
     inside = [one for row in found for one in row.inside]
-    width = np.mean([100 * row.width for row in found])
-    print(f"\n90 % intervals: {100 * np.mean(inside):.0f} % of {len(inside)} hold, {width:.1f} points wide on average")
+    width, luck = (np.mean([100 * getattr(row, name) for row in found]) for name in ("width", "luck"))
+    held = f"{100 * np.mean(inside):.0f} % of {len(inside)} hold, {width:.1f} points wide on average"
+    print(f"\n90 % intervals: {held}; {luck:.1f} by the luck of the images alone")
 
 
 if __name__ == "__main__":
