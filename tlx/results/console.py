@@ -82,12 +82,8 @@ def summary(out: Console, result: dict[str, Any]) -> None:
     if parameters["frozen"]:
         frozen += ", unmoved: fingerprints equal before and after" if result["frozen_unchanged"] else ", MOVED"
     say(out, "frozen", frozen)
-    trained = f"{amount(parameters['trained'])} parameters: {surgery['trained']}"
-    best = result.get("best")  # of a run trained by epochs; older results lack it
-    if best and best["unbeaten_by"]:
-        trained += f"; no epoch of {best['unbeaten_by']} beat the {best['phase']}, whose weights are kept"
-    say(out, "trained", trained)
-    if best:
+    say(out, "trained", f"{amount(parameters['trained'])} parameters: {trained(result)}")
+    if best := result.get("best"):
         say(out, "best", _kept(best))
     if chosen := _chosen(result.get("solver")):
         say(out, "solver", chosen)
@@ -141,6 +137,15 @@ def _kept(best: dict[str, Any]) -> str:
     phase = "" if best["phase"] == "train" else f"{best['phase']}, "
     epoch = "solved on features" if best["epoch"] is None else f"epoch {best['epoch'] + 1} of {best['epochs']}"
     return f"{phase}{epoch}: validation accuracy {best['val']['accuracy']:.4f}, loss {best['val']['loss']:.4f}"
+
+
+def trained(result: dict[str, Any]) -> str:
+    """Say what was trained, and whether it was of any use."""
+    told: str = result["surgery"]["trained"]
+    best = result.get("best")  # of a run trained by epochs; older results lack it
+    if best and best["unbeaten_by"]:
+        told += f"; no epoch of {best['unbeaten_by']} beat the {best['phase']}, whose weights are kept"
+    return told
 
 
 def metrics_table(metrics: dict[str, Any], images: dict[str, int]) -> Table:

@@ -84,6 +84,8 @@ def test_a_page_has_every_section_and_names_are_only_names(
     result = json.loads(folder.result.read_text())
     assert f"{100 * result['metrics']['test']['accuracy']:.1f} % of 25 test images" in page.text
     assert result["fingerprints"]["model"] in page.text
+    unbeaten = (result["best"] or {}).get("unbeaten_by")
+    assert ("whose weights are kept" in page.text) == ("whose weights are kept" in answer.out) == bool(unbeaten)
     names = {path.name for path in folder.plots.iterdir()}
     assert {"confusion.png", "reliability.png"} <= names
     assert ("profile.png" in names) == ("freeze=lp_ft" not in words)

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from tlx.errors import InputError
 from tlx.results import predictions
 from tlx.results import profile as profiles
+from tlx.results.console import trained
 from tlx.results.intervals import intervals
 from tlx.results.page import plots
 from tlx.results.page.drawing import draw, legend
@@ -94,6 +95,7 @@ def _content(folder: RunFolder, result: Row) -> Row:
         "title": f"{result['case'] or 'run'} on {result['data']}",
         "case_words": CASES.get(result["case"] or "", ""),
         "result": result,
+        "trained": trained(result),
         "test": test,
         "measured": result.get("measured") or "test images",
         "intervals": intervals(matrix),
