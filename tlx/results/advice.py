@@ -71,10 +71,9 @@ def runner_up(verdict: Plain) -> str:
     points = 100 * (verdict["expected"]["accuracy"] - second["expected"]["accuracy"])
     behind = f"{points:.1f} points behind" if points >= 0.05 else "as good, and dearer" if points > -0.05 else ""
     ahead = f"{-points:.1f} points ahead, which is too little for its cost"
-    mine, its = (seconds(one["cost"]["seconds"]) for one in (verdict, second))
-    return (
-        f"{second['case']}, {second['name']}: {behind or ahead}, in {its}{f' instead of {mine}' if its != mine else ''}"
-    )
+    mine, its = (one["cost"]["seconds"] for one in (verdict, second))
+    instead = "" if mine / 2 < its < 2 * mine else f" instead of {seconds(mine)}"
+    return f"{second['case']}, {second['name']}: {behind or ahead}, in {seconds(its)}{instead}"
 
 
 def changes(verdict: Plain) -> str:
