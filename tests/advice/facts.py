@@ -20,8 +20,8 @@ from tlx.features.profile import Place, Profile, Row
 TIMING = Timing(read=0.001, drawn=0.001, forward=0.002, step=0.006, activations=10**6, parameters=10**6)
 KNOWN: dict[str, Any] = {
     "frozen": {"row": 0.02, "less": 0.0, "level": 0.01},
-    "lp_ft": {"weights": [0.0, 0.1], "deviation": 0.2, "apart": 0.0},
-    "full": {"weights": [-0.02, 0.1], "deviation": 0.2, "apart": 0.0},
+    "lp_ft": {"weights": [0.0, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
+    "full": {"weights": [-0.02, 0.1, 0.0], "deviation": 0.2, "apart": 0.0},
     "scratch": {"weights": [-0.5, 0.3], "deviation": 0.2, "apart": 0.0},
 }
 
@@ -52,7 +52,7 @@ def evidence(
     floor, exponent = 0.5 * (1 - max(accuracies)), 0.5
     scale = floor * images**exponent
     curve = Curve(points, np.array([[floor, scale, exponent]]))
-    similar = Similarity(worth, 1.0)
+    similar = Similarity(worth, 1.0, max(accuracies), max(random), images)
     found = profile(accuracies, together, images)
     judged = tuple(Judged(one.accuracy, 0.01) for one in [*found.rows, *([found.own] if found.own else [])])
     each = images // 10, images // 10

@@ -17,13 +17,13 @@ SHARES = st.floats(0.05, 1.0)
 
 def test_every_strategy_is_expected_what_its_kind_is() -> None:
     known = evidence()
-    frozen = dict(zip((row.place.name for row in known.frozen), expect_frozen(known, KNOWN), strict=True))
+    frozen = expect_frozen(known, KNOWN)
     strategies = every(known)
     for strategy, one in zip(strategies, expect(strategies, known, [], KNOWN), strict=True):
         if strategy.kind != "frozen":
-            assert one == expect_whole(strategy.kind, known, [], KNOWN)
+            assert one == expect_whole(strategy.kind, frozen, known, [], KNOWN)
     heads = [one for s, one in zip(strategies, expect(strategies, known, [], KNOWN), strict=True) if s.kind == "frozen"]
-    assert sorted(heads, key=lambda one: one.accuracy) == sorted(frozen.values(), key=lambda one: one.accuracy)
+    assert sorted(heads, key=lambda one: one.accuracy) == sorted(frozen, key=lambda one: one.accuracy)
 
 
 def test_a_whole_network_has_to_be_worth_its_cost() -> None:
@@ -42,11 +42,15 @@ def test_a_whole_network_has_to_be_worth_its_cost() -> None:
 
 def test_more_images_may_change_the_case_and_only_by_more_than_nothing() -> None:
     known = evidence(images=500)
-    far = {**KNOWN, "full": {"weights": [0.0, 0.6], "deviation": 0.1, "apart": 0.1}}
+    far = {**KNOWN, "full": {"weights": [0.0, 0.6, 0.0], "deviation": 0.1, "apart": 0.1}}
     verdict, _ = decide(every(known), known, [], far)
     assert verdict.advised.case == "small_similar"
     assert verdict.overtaken == (3, "large_similar")
-    never = {**KNOWN, **{kind: {"weights": [-0.5, 0.0], "deviation": 0.1, "apart": 0.1} for kind in WHOLE}}
+    worse = [-0.5, 0.0, 0.0]
+    never = {
+        **KNOWN,
+        **{kind: {"weights": worse[: len(KNOWN[kind]["weights"])], "deviation": 0.1, "apart": 0.1} for kind in WHOLE},
+    }
     assert decide(every(known), known, [], never)[0].overtaken is None
 
 
@@ -66,7 +70,7 @@ def test_expectations_are_shares_and_advice_is_never_far_from_the_best(
 def test_experience_says_where_it_is_from_and_is_of_every_kind() -> None:
     known = experience()
     for kind in WHOLE:
-        assert len(known[kind]["weights"]) == len(terms(kind, 0.5, 100))
+        assert len(known[kind]["weights"]) == len(terms(kind, 0.5, 100, 0.1))
         assert known[kind]["deviation"] > 0
         assert known[kind]["apart"] > 0
     assert set(known["frozen"]) == {"row", "less", "level"}

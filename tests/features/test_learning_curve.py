@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tlx.features.learning_curve import Point, fitted, learning_curve, nested
+from tlx.features.probe import Probe, cross_validate
 
 
 def drawn(count: int, classes: int = 4, width: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -65,6 +66,40 @@ def test_what_was_measured_is_what_more_images_bring() -> None:
     assert whole.points[-1].accuracy > whole.points[0].accuracy + 0.02
     _, low, high = curve.at(1280)
     assert low - 0.01 <= whole.points[-1].accuracy <= high + 0.01
+
+
+def test_what_is_known_of_all_images_is_not_found_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = drawn(400)
+    told = Point(200, 0.77, 0.02)
+    seen: list[int] = []
+
+    def watched(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
+        seen.append(len(labels))
+        return cross_validate(features, labels, fold)
+
+    monkeypatch.setattr("tlx.features.learning_curve.cross_validate", watched)
+    curve = learning_curve(features, labels, 0, 2, told)
+    assert curve is not None
+    assert curve.points[-1] == told
+    assert [point.images for point in curve.points[:-1]] == [25, 50, 100]  # half of each subset
+    assert max(seen) == 200
+    learning_curve(features, labels, 0, 2)
+    assert max(seen) == 400  # where nothing is known
+
+
+def test_no_more_subsets_are_drawn_than_hold_out_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def counted(features: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> Probe:
+        seen.append(len(labels))
+        return cross_validate(features, labels, fold)
+
+    monkeypatch.setattr("tlx.features.learning_curve.cross_validate", counted)
+    for count, draws in ((400, [8, 4, 2, 1]), (2000, [4, 2, 1, 1])):
+        seen.clear()
+        features, labels = drawn(count, width=4)
+        assert learning_curve(features, labels, 0) is not None
+        assert [seen.count(count // share) for share in (8, 4, 2, 1)] == draws
 
 
 def test_labels_that_mean_nothing_bring_nothing() -> None:

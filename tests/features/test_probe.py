@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from tlx.config.groups import LbfgsSolver
 from tlx.features import probe
 from tlx.features.bank import Bank
-from tlx.features.probe import cross_validate, deal
+from tlx.features.probe import cross_validate, deal, error_of
 from tlx.features.solver import solve
 
 
@@ -152,3 +152,40 @@ def test_a_given_strength_is_the_one_on_the_path() -> None:
     again = cross_validate(features, labels, fold, found.strength)
     assert again.strength == found.strength
     assert (again.correct == found.correct).all()
+
+
+def test_the_error_of_a_share_is_how_far_shares_lie_apart() -> None:
+    """Of images that are drawn class by class, some classes hard and some easy."""
+    rng = np.random.default_rng(0)
+    hard, labels = np.repeat([0.1, 0.5, 0.95], 30), np.repeat(np.arange(3), 30)
+    drawn = [(rng.random(90) < hard).astype(float) for _ in range(2000)]
+    apart = float(np.std([one.mean() for one in drawn]))
+    said = float(np.mean([error_of(one, labels) for one in drawn]))
+    assert said == pytest.approx(apart, rel=0.05)
+    one_class = float(np.mean([error_of(one, np.zeros(90, np.int64)) for one in drawn]))
+    assert one_class > 1.2 * apart  # as if it were chance how many hard ones there are
+
+
+def test_all_of_a_few_images_are_no_certainty() -> None:
+    few, many = (error_of(np.ones(count), np.arange(count) % 2) for count in (34, 3400))
+    assert few == pytest.approx(1 / np.sqrt(34 * 36))  # about one of 36 may be wrong
+    assert 0 < many < 0.001
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=60))
+def test_an_error_is_there_and_finite_whatever_the_classes(images: list[tuple[int, bool]]) -> None:
+    labels, right = (np.array(column) for column in zip(*images, strict=True))
+    error = error_of(right.astype(float), labels)
+    assert 0 < error < 1
+    assert error_of(1 - right.astype(float), labels) == pytest.approx(error)  # of what is wrong, the same
+
+
+def test_few_folds_fitted_one_by_one_find_what_many_side_by_side_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = clusters(300, 12, 3, 2.0)
+    fold = deal(labels, 2, 1, 0)
+    alone = cross_validate(features, labels, fold)
+    monkeypatch.setattr(probe, "ALONE", 0)
+    together = cross_validate(features, labels, fold)
+    assert alone.strength == together.strength
+    assert (alone.correct != together.correct).mean() < 0.01
+    assert 0.6 < alone.correct.mean() < 1.0

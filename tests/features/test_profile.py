@@ -45,7 +45,7 @@ def test_a_planted_best_depth_is_found(best: int) -> None:
     assert row.loss == 0
     for other in profile.rows:
         assert other.loss == pytest.approx(row.accuracy - other.accuracy)
-        assert 0 <= other.standard_error <= (other.accuracy * (1 - other.accuracy) / 200) ** 0.5 + 1e-9
+        assert 0 < other.standard_error <= 1.02 * (other.accuracy * (1 - other.accuracy) / 200) ** 0.5 + 1 / 200
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_small_set_is_validated_more_often(count: int, asked: int, repeats: in
     assert (profile.repeats, profile.images) == (repeats, count)
     row = profile.rows[0]
     if repeats == 1:
-        assert row.standard_error == pytest.approx((row.accuracy * (1 - row.accuracy) / count) ** 0.5)
+        assert row.standard_error == pytest.approx((row.accuracy * (1 - row.accuracy) / count) ** 0.5, rel=0.05)
 
 
 def test_equally_good_depths_are_cut_at_the_shallowest() -> None:

@@ -72,6 +72,28 @@ def test_advice_is_ten_lines_a_file_and_a_page(tlx: Command, tmp_path: Path, wor
     assert "already holds" in again.err
 
 
+def test_of_many_images_a_sample_is_looked_at_and_like_is_compared_with_like(
+    tlx: Command, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tlx.advice.evidence.LOOKED", 70)
+    monkeypatch.setattr("tlx.advice.evidence.FEW", 40)
+    answer = tlx("advise", *words, "output=here", "trials=false")
+    assert answer.code == 0, answer.err
+    evidence = advice_of(tmp_path / "here")["evidence"]
+    profile, random, similar = (evidence[key] for key in ("profile", "random_profile", "similarity"))
+    assert (profile["images"], profile["folds"], random["images"]) == (70, 2, 40)
+    assert similar["images"] == 40
+    assert similar["random"] == random["rows"][random["best"]]["accuracy"]
+    assert similar["pretrained"] < profile["rows"][profile["best"]]["accuracy"]  # which more images have taught
+    assert "probes on 40 images" in answer.out
+    own = profile["own"]
+    last = {"images": 35, "accuracy": own["accuracy"], "standard_error": own["standard_error"]}
+    best = max(profile["rows"], key=lambda row: row["accuracy"])
+    if best["accuracy"] >= own["accuracy"]:
+        last |= {"accuracy": best["accuracy"], "standard_error": best["standard_error"]}
+    assert evidence["learning_curve"]["points"][-1] == last
+
+
 def test_what_is_under_way_is_told_step_by_step(
     tlx: Command, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ from tlx.training.banks import Banks
 from tlx.training.survey import Survey, look
 
 FORMAT = 1
-SMALL = 1000  # training images that are looked at; of more, a sample, and trials get a SHARE of a whole training
+SMALL = 1000  # training images; of more, trials get a SHARE of a whole training
 SECONDS, SHARE = 50.0, 0.22
 SURE = 0.99  # a head that is right so often leaves nothing that a trial could show
 WORTH = 0.001  # accuracy that trials have to be expected to bring, by what they may show
@@ -170,9 +170,9 @@ def looker(config: TrainConfig, source: Source, clock: Clock) -> Callable[..., S
     trainer = make_trainer(config.trainer)
     quiet = replace(config.callbacks, progress=False)
 
-    def reading(asked: TrainConfig, priced: bool = True, val: int = 0) -> Survey:
+    def reading(asked: TrainConfig, images: int, priced: bool = True, val: int = 0) -> Survey:
         asked = replace(asked, callbacks=quiet)
-        return look(asked, source, AutoCut(images=SMALL), trainer, clock, Banks(asked, decisions), priced, val)
+        return look(asked, source, AutoCut(images=images), trainer, clock, Banks(asked, decisions), priced, val)
 
     return reading
 
@@ -184,14 +184,14 @@ def candidates(evidence: Evidence, whole: Sequence[Strategy]) -> tuple[list[Stra
         return [], f"a head on the frozen trunk is right about {100 * right:.1f} % already"
     if not worth_trying(evidence, experience()):
         return [], f"on {evidence.images:,} images they would tell less than what is known of other data sets"
-    random, pretrained = (p.rows[p.best].accuracy for p in (evidence.random, evidence.profile))
-    kinds = ["lp_ft", *(["scratch"] if random > pretrained - NO_BETTER else []), "full"]
+    no_better = evidence.similarity.random > evidence.similarity.pretrained - NO_BETTER
+    kinds = ["lp_ft", *(["scratch"] if no_better else []), "full"]
     return sorted((s for s in whole if s.kind in kinds), key=lambda s: kinds.index(s.kind)), ""
 
 
 def worth_trying(evidence: Evidence, known: Experience, share: float = 1.0) -> bool:
     """Whether trials, all rounds of them, are expected to change the verdict for the better by anything to speak of."""
-    judged = min(evidence.images, SMALL) + evidence.judges
+    judged = evidence.profile.images + evidence.judges
     return any(worth_of_trial(kind, evidence, known, judged, share) >= WORTH for kind in WHOLE if kind != "scratch")
 
 

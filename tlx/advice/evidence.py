@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,18 +11,20 @@ import numpy as np
 from tlx.config.groups import AutoCut, ScratchInit
 from tlx.config.roots import TrainConfig
 from tlx.data.source import Source
-from tlx.features.learning_curve import Curve, learning_curve
+from tlx.features.learning_curve import Curve, Point, learning_curve, nested
 from tlx.features.logme import logme
-from tlx.features.probe import cross_validate
+from tlx.features.probe import cross_validate, error_of
 from tlx.features.profile import Profile, Row, probe_depths
 from tlx.training.survey import Survey
 
+LOOKED = 3000  # training images that are looked at, at most
+FEW = 1000  # of which a random trunk sees so many, at most; where there are more, probes are trained on half of them
 JUDGES = 500  # validation images that are looked at, at most
 
 STEPS = 4  # of what is looked at before any trial: each is told when it begins
 
 Progress = Callable[[int, int, str], None]  # is told how many steps are done, of how many, and what comes
-Look = Callable[..., Survey]  # reads a sample of the training images at every depth of a config's backbone
+Look = Callable[..., Survey]  # reads so many training images at every depth of a config's backbone
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Similarity:
 
     ``worth``: the share of the errors of probes on a random trunk that probes on the pretrained one do not make.
     ``depth``: how deep the shallowest depth lies that probes as well as the best, as a share of all depths.
+    ``pretrained`` and ``random``: what is right by the best single depth of either, with as many ``images``.
     """
 
     worth: float
     depth: float
+    pretrained: float
+    random: float
+    images: int
 
     @property
     def value(self) -> float:
@@ -121,11 +126,12 @@ def best(profile: Profile) -> Row:
     return max(frozen(profile), key=lambda row: row.accuracy)
 
 
-def columns(survey: Survey, profile: Profile) -> slice:
-    """Return which columns of a survey's features are those of the best frozen trunk."""
-    chosen = best(profile)
-    rows = zip(profile.rows, survey.opened.places, strict=True)
-    return next((part for row, (_, part) in rows if row.place == chosen.place), slice(None))
+def columns(survey: Survey, profile: Profile, chosen: Row | None = None) -> np.ndarray:
+    """Return which columns of a survey's features are those of a frozen trunk, of the best if none is given."""
+    place = (chosen or best(profile)).place
+    parts = {row.place: part for row, (_, part) in zip(profile.rows, survey.opened.places, strict=True)}
+    taken = [parts[place]] if place in parts else [*parts.values()]
+    return np.concatenate([np.arange(part.start, part.stop) for part in taken])
 
 
 def gather(
@@ -133,17 +139,20 @@ def gather(
 ) -> tuple[Evidence, Survey]:
     """Look at a sample of the training images, by the pretrained weights and by random ones; return the former's too.
 
+    Probes on random weights are compared with others that have seen as few images.
+
     Raises:
         InputError: Too few images; whatever is wrong with the backbone or its weights.
     """
     progress(0, STEPS, "images through every depth")
-    survey = look(config, val=JUDGES)
+    survey = look(config, LOOKED, val=JUDGES)
     progress(1, STEPS, "images through random weights")
-    random = look(replace(config, init=ScratchInit()), priced=False)
+    random = look(replace(config, init=ScratchInit()), FEW, priced=False)
     progress(2, STEPS, "probes")
     labels = survey.source.train.labels
-    profile = _profile(survey, config.seed)
-    noise = probe_depths(random.found, labels, AutoCut(), config.seed)
+    settings = probing(len(source.train.labels))
+    profile = _profile(survey, settings, config.seed)
+    noise = probe_depths(random.found, random.source.train.labels, settings, config.seed)
     counts = np.bincount(source.train.labels, minlength=len(source.classes))
     evidence = Evidence(
         images=len(source.train.labels),
@@ -154,8 +163,10 @@ def gather(
         profile=profile,
         random=noise,
         logme=tuple(logme(features, labels) for _, features in survey.found),
-        similarity=similarity(profile, noise),
-        curve=learning_curve(survey.features[:, columns(survey, profile)], labels, config.seed),
+        similarity=similarity(profile, _among(survey, profile, noise, settings, config.seed), noise),
+        curve=learning_curve(
+            survey.features[:, columns(survey, profile)], labels, config.seed, settings.folds, _last(profile)
+        ),
         judged=tuple(_judged(survey, profile)),
         judges=len(survey.source.val.labels),
         tests=len(source.test.labels),
@@ -163,11 +174,17 @@ def gather(
     return evidence, survey
 
 
-def similarity(profile: Profile, random: Profile) -> Similarity:
-    """Compare the best single depth of a pretrained trunk with that of a random one."""
-    right, chance = profile.rows[profile.best].accuracy, random.rows[random.best].accuracy
+def probing(images: int) -> AutoCut:
+    """Return how depths are probed where so many images train: of few, more are trained on, and more often."""
+    return AutoCut(folds=5 if images <= FEW else 2, repeats=10)
+
+
+def similarity(profile: Profile, right: float, random: Profile) -> Similarity:
+    """Compare what is right by the best single depth of a pretrained trunk with what is by that of a random one."""
+    chance = random.rows[random.best].accuracy
     worth = (right - chance) / (1 - chance) if chance < 1 else 0.0
-    return Similarity(min(max(worth, 0.0), 1.0), (profile.auto + 1) / len(profile.rows))
+    depth = (profile.auto + 1) / len(profile.rows)
+    return Similarity(min(max(worth, 0.0), 1.0), depth, right, chance, random.images)
 
 
 def _judged(survey: Survey, profile: Profile) -> Iterator[Judged]:
@@ -182,25 +199,35 @@ def _judged(survey: Survey, profile: Profile) -> Iterator[Judged]:
     fold = np.full((len(labels), 1), -1)
     fold[first:] = 0
     both = np.concatenate([survey.features, survey.val])
-    parts = [columns for _, columns in survey.opened.places]
-    for row, part in zip(frozen(profile), [*parts, slice(None)], strict=False):
-        right = float(cross_validate(both[:, part], labels, fold, row.strength).correct[first:, 0].mean())
-        yield Judged(right, standard_error(right, len(labels) - first))
+    for row in frozen(profile):
+        part = columns(survey, profile, row)
+        right = cross_validate(both[:, part], labels, fold, row.strength).correct[first:, 0].astype(float)
+        yield Judged(float(right.mean()), error_of(right, labels[first:]))
 
 
-def standard_error(share: float, count: int) -> float:
-    """Return the standard error of a share of so many images; six right of six are no certainty (Laplace's rule)."""
-    share = (share * count + 1) / (count + 2)
-    return math.sqrt(share * (1 - share) / count)
+def _among(survey: Survey, profile: Profile, random: Profile, settings: AutoCut, seed: int) -> float:
+    """Return how often the best single depth is right with as many images as the random trunk saw."""
+    if profile.images <= random.images:
+        return profile.rows[profile.best].accuracy
+    labels = survey.source.train.labels
+    few = nested(labels, 0, seed)[: random.images]
+    place, features = survey.found[profile.best]
+    return probe_depths([(place, features[few])], labels[few], settings, seed).rows[0].accuracy
 
 
-def _profile(survey: Survey, seed: int) -> Profile:
+def _last(profile: Profile) -> Point:
+    """Return the point of the learning curve that all images are."""
+    row = best(profile)
+    return Point(profile.images * (profile.folds - 1) / profile.folds, row.accuracy, row.standard_error)
+
+
+def _profile(survey: Survey, settings: AutoCut, seed: int) -> Profile:
     """Probe every depth, and all of them together."""
     found, labels = survey.found, survey.source.train.labels
     if len(found) == 1:
-        return probe_depths(found, labels, AutoCut(), seed)
+        return probe_depths(found, labels, settings, seed)
     last = found[-1][0]
     together = replace(
         last, kind="all", name="all depths", stage=None, width=sum(p.width for p, _ in found), head=False
     )
-    return probe_depths(found, labels, AutoCut(), seed, together, np.hstack([features for _, features in found]))
+    return probe_depths(found, labels, settings, seed, together, np.hstack([features for _, features in found]))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from tlx.advice.evidence import Evidence, Judged, standard_error
+from tlx.advice.evidence import Evidence, Judged
 from tlx.advice.expected import Expected, Experience, on_tests, scatter
 from tlx.features.learning_curve import Curve
 
@@ -23,11 +24,15 @@ Told = tuple[Judged, Judged]  # by cross-validation, and by validation images
 
 def expect_frozen(evidence: Evidence, known: Experience, times: float = 1.0) -> list[Expected]:
     """Return what to expect of every frozen trunk, as ``evidence.frozen`` has them, with so many times the images."""
-    apart = known["frozen"]
-    moved = shift(heard(evidence), apart["row"])
+    apart, moved = known["frozen"], shift_of(evidence, known)
     further = 1 + math.log2(times)  # the more is extrapolated
     found = [weigh(*told, moved, apart) for told in heard(evidence, times)]
     return [on_tests(Expected(one.accuracy, further * one.deviation), evidence.tests) for one in found]
+
+
+def shift_of(evidence: Evidence, known: Experience) -> Shift:
+    """Return whether the validation images of some evidence are from elsewhere."""
+    return shift(heard(evidence), known["frozen"]["row"])
 
 
 def heard(evidence: Evidence, times: float = 1.0) -> list[Told]:
@@ -38,47 +43,64 @@ def heard(evidence: Evidence, times: float = 1.0) -> list[Told]:
     for row, judged in zip(evidence.frozen, evidence.judged, strict=True):
         probed = _grown(row.accuracy, sampled * (folds - 1) / folds, later, evidence.curve)
         seen = _grown(judged.accuracy, sampled, later, evidence.curve)
-        error = max(row.standard_error, standard_error(row.accuracy, sampled))
-        found.append((Judged(probed, error), Judged(seen, judged.standard_error)))
+        found.append((Judged(probed, row.standard_error), Judged(seen, judged.standard_error)))
     return found
 
 
-def shift(told: Sequence[Told], row: float) -> Expected:
-    """Return by how much validation images are harder than training images, over all depths, and how sure that is.
+@dataclass(frozen=True)
+class Shift:
+    """Whether validation images are from elsewhere than training images (``odds``), and if so, by how much harder.
 
-    They may be of the same kind, or from elsewhere: the more what they say lies from what cross-validation ``told``,
-    beyond the errors of both, the likelier (a mixture of two normal distributions). The mean of both is returned, and
-    the deviation of it where elsewhere is the likelier; else that of the same kind, which is none. ``row``: how far a
-    single depth lies from what is told of it.
+    ``trust``: how much of what they say beyond cross-validation is taken for that, the rest being the images' luck.
+    """
+
+    odds: float
+    harder: float
+    trust: float
+
+
+def shift(told: Sequence[Told], row: float) -> Shift:
+    """Find out whether validation images are from elsewhere, by all depths together.
+
+    The more what they say lies from what cross-validation ``told``, beyond the errors of both, the likelier (a mixture
+    of two normal distributions). ``row``: how far a single depth lies from what is told of it.
     """
     probed, seen = (np.array([pair[side].accuracy for pair in told]) for side in (0, 1))
     errors = [np.mean([pair[side].standard_error ** 2 for pair in told]) for side in (0, 1)]
-    beside = float(np.mean([(row * scatter(one.accuracy)) ** 2 for pair in told for one in pair]))
+    beside = float(np.mean([row**2 * scatter(one.accuracy) for pair in told for one in pair]))
     noise = float(sum(errors)) + 2 * beside / len(told)  # images are the same at every depth, and so are their errors
     between = float((seen - probed).mean())
     alike = (1 - SHIFTED) * _density(between**2, noise)
     elsewhere = SHIFTED * _density(between**2, noise + SHIFT**2)
-    odds, trust = elsewhere / (alike + elsewhere), SHIFT**2 / (SHIFT**2 + noise)
-    mean = trust * between
-    deviation = math.sqrt(odds * (trust * noise + (1 - odds) * mean**2)) if odds > 0.5 else 0.0
-    return Expected(odds * mean, deviation)
+    trust = SHIFT**2 / (SHIFT**2 + noise)
+    return Shift(elsewhere / (alike + elsewhere), trust * between, trust)
 
 
-def weigh(probed: Judged, seen: Judged, moved: Expected, apart: Mapping[str, float]) -> Expected:
-    """Weigh what cross-validation says, moved by the shift, and what validation images say, by how sure either is.
+def weigh(probed: Judged, seen: Judged, moved: Shift, apart: Mapping[str, float]) -> Expected:
+    """Weigh what cross-validation says and what validation images say, by how sure either is.
 
-    ``apart``: how far a test lies from that where every other image is right, a single depth of a task (``row``) and
-    all of them together (``level``); where nearly all are, or hardly any, it lies less far. And by how many standard
-    errors it is worse (``less``): the best of several was lucky with the images that it was found by. What images from
-    elsewhere make of the depths differs, by a share of what they make of all.
+    It is done twice, as of images of the same kind and as of images from elsewhere, which cross-validation is moved to;
+    the mean of both is returned, and the deviation of the likelier. ``apart``: how far a test lies from that, a single
+    depth of a task (``row``, where every other image is right; less far, where nearly all are or hardly any) and all of
+    them together (``level``). And by how many standard errors it is worse (``less``): the best of several was lucky
+    with the images that it was found by. What images from elsewhere make of the depths differs, by a share of what they
+    make of all.
     """
-    a = probed.standard_error**2 + (apart["row"] * scatter(probed.accuracy)) ** 2 + (UNEVEN * moved.accuracy) ** 2
-    b = seen.standard_error**2 + (apart["row"] * scatter(seen.accuracy)) ** 2
-    mine = b / (a + b)
-    error = math.hypot(mine * probed.standard_error, (1 - mine) * seen.standard_error)
-    accuracy = mine * (probed.accuracy + moved.accuracy) + (1 - mine) * seen.accuracy - apart["less"] * error
-    accuracy = min(max(accuracy, 0.0), 1.0)
-    return Expected(accuracy, math.hypot(error, moved.deviation, apart["level"] * scatter(accuracy)))
+    a, b = (one.standard_error**2 + apart["row"] ** 2 * scatter(one.accuracy) for one in (probed, seen))
+    found = []
+    for harder, trust in ((0.0, 0.0), (moved.harder, moved.trust)):
+        mine = b / (a + (UNEVEN * harder) ** 2 + b)
+        kept = mine * (1 - trust)  # of the luck that cross-validation had
+        error = math.hypot(kept * probed.standard_error, (1 - kept) * seen.standard_error)
+        found.append((mine * (probed.accuracy + harder) + (1 - mine) * seen.accuracy, error))
+    (same, error), (other, further) = found
+    odds = moved.odds
+    mean = (1 - odds) * same + odds * other
+    unsure = 0.0
+    if odds > 0.5:
+        error, unsure = further, math.sqrt(odds * (1 - odds)) * (other - same)
+    accuracy = min(max(mean - apart["less"] * error, 0.0), 1.0)
+    return Expected(accuracy, math.hypot(error, unsure, apart["level"]))
 
 
 def _density(square: float, variance: float) -> float:

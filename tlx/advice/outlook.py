@@ -36,7 +36,7 @@ def expect(
     return [
         frozen[rows.index(row_of(strategy, rows))]
         if strategy.kind == "frozen"
-        else expect_whole(strategy.kind, evidence, trials, known, times)
+        else expect_whole(strategy.kind, frozen, evidence, trials, known, times)
         for strategy in strategies
     ]
 

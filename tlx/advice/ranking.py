@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tlx.advice.advise import looker
+from tlx.advice.evidence import LOOKED, probing
 from tlx.config.cases import Auto
-from tlx.config.groups import AutoCut
 from tlx.data.source import Source
 from tlx.errors import InputError
 from tlx.features.logme import logme
@@ -30,9 +30,9 @@ def rank(autos: Sequence[Auto], source: Source, clock: Clock) -> list[dict[str, 
         row: dict[str, Any] = {"index": index, "backbone": config.backbone.name, "error": ""}
         started = time.monotonic()
         try:
-            survey = looker(config, source, clock)(config)
+            survey = looker(config, source, clock)(config, LOOKED)
             labels = survey.source.train.labels
-            profile = probe_depths(survey.found, labels, AutoCut(), config.seed)
+            profile = probe_depths(survey.found, labels, probing(len(source.train.labels)), config.seed)
         except InputError as error:
             rows.append({**row, "error": str(error)})
             continue

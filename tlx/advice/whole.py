@@ -1,7 +1,8 @@
 """Whole networks: what to expect of training one, from what such trainings gained elsewhere and from a trial.
 
 What a whole network gains is told beside what it starts from, a head on the deepest frozen features, or for random
-weights the best probe on a random trunk. Elsewhere it gained much the same share of the errors that there were.
+weights the best probe on a random trunk. Elsewhere it gained much the same share of the errors that there were, and
+more where shallower depths knew what the deepest had lost.
 """
 
 from __future__ import annotations
@@ -13,32 +14,46 @@ import numpy as np
 
 from tlx.advice.evidence import Evidence
 from tlx.advice.expected import Expected, Experience, scatter
-from tlx.advice.frozen import expect_frozen
+from tlx.advice.frozen import expect_frozen, shift_of
 from tlx.advice.strategy import WHOLE
 from tlx.advice.trial import Trial
 
 INDIFFERENT = 0.005  # what a whole network has to be better by, to be advised
+AHEAD = 5  # times what shallower depths are ahead by: half of that is as usual a gain as a tenth of the errors
 DISAGREE = 0.7  # images about which a whole network and a frozen trunk differ, as a share of the latter's errors
 
 
 def expect_whole(
-    kind: str, evidence: Evidence, trials: Sequence[Trial], known: Experience, times: float = 1.0
+    kind: str,
+    frozen: Sequence[Expected],
+    evidence: Evidence,
+    trials: Sequence[Trial],
+    known: Experience,
+    times: float = 1.0,
 ) -> Expected:
-    """Return what to expect of training the whole network with so many times the images."""
-    base = max(expect_frozen(evidence, known, times), key=lambda one: one.accuracy)
-    gain = gained(kind, base.accuracy, evidence, trials, known, times)
+    """Return what to expect of training the whole network with so many times the images.
+
+    ``frozen``: what to expect of every frozen trunk with as many.
+    """
+    base = _best(frozen)
+    gain = gained(kind, frozen, evidence, trials, known, times)
     accuracy = min(max(base.accuracy + gain.accuracy, 0.0), 1.0)
     return Expected(accuracy, math.hypot(base.deviation, gain.deviation))
 
 
 def gained(
-    kind: str, base: float, evidence: Evidence, trials: Sequence[Trial], known: Experience, times: float = 1.0
+    kind: str,
+    frozen: Sequence[Expected],
+    evidence: Evidence,
+    trials: Sequence[Trial],
+    known: Experience,
+    times: float = 1.0,
 ) -> Expected:
-    """Return what it is expected to gain over the best frozen trunk, of whose head ``base`` is expected."""
-    model, begun = known[kind], start(kind, evidence, known, times)
+    """Return what it is expected to gain over the best frozen trunk."""
+    model, begun = known[kind], start(kind, frozen, evidence, known)
     unit = scatter(begun)
-    more = float(np.dot(model["weights"], terms(kind, begun, evidence.images * times)))
-    gain, deviation = begun + more - base, unit * model["deviation"]
+    more = float(np.dot(model["weights"], terms(kind, begun, evidence.images * times, ahead(frozen, evidence))))
+    gain, deviation = begun + more - _best(frozen).accuracy, unit * model["deviation"]
     trial = best_trial(kind, trials)
     if trial is None or not deviation:
         return Expected(gain, deviation)
@@ -46,20 +61,28 @@ def gained(
     return Expected((trust[0] * gain + trust[1] * trial.gain) / sum(trust), 1 / math.sqrt(sum(trust)))
 
 
-def start(kind: str, evidence: Evidence, known: Experience, times: float = 1.0) -> float:
+def start(kind: str, frozen: Sequence[Expected], evidence: Evidence, known: Experience) -> float:
     """Return the accuracy that a whole network starts from."""
     if kind == "scratch":
-        return evidence.random.rows[evidence.random.best].accuracy
-    return expect_frozen(evidence, known, times)[len(evidence.profile.rows) - 1].accuracy
+        moved = shift_of(evidence, known)  # images from elsewhere are harder for random features as well
+        return max(evidence.random.rows[evidence.random.best].accuracy + moved.odds * moved.harder, 0.0)
+    return frozen[len(evidence.profile.rows) - 1].accuracy
 
 
-def terms(kind: str, begun: float, images: float) -> np.ndarray:
+def ahead(frozen: Sequence[Expected], evidence: Evidence) -> float:
+    """Return by how much a head on the best of the shallower depths is expected to be ahead of one on the deepest."""
+    *shallower, deepest = (one.accuracy for one in frozen[: len(evidence.profile.rows)])
+    return max(shallower, default=deepest) - deepest
+
+
+def terms(kind: str, begun: float, images: float, ahead: float) -> np.ndarray:
     """Return what a gain is made of: a share of the errors that there are, alike for all, and by the number of images.
 
-    For random weights, of what a probe can do with them instead.
+    And what shallower depths are ``ahead`` by. For random weights, shares of what a probe can do with them instead.
     """
     room = begun if kind == "scratch" else 1 - begun
-    return np.array([room, room * math.log10(max(images, 1) / 1000)])
+    shares = [room, room * math.log10(max(images, 1) / 1000)]
+    return np.array(shares if kind == "scratch" else [*shares, AHEAD * ahead])
 
 
 def worth_of_trial(kind: str, evidence: Evidence, known: Experience, judged: int, share: float = 1.0) -> float:
@@ -68,12 +91,12 @@ def worth_of_trial(kind: str, evidence: Evidence, known: Experience, judged: int
     It is worth something as far as it may change the verdict (the expected value of information). ``share``: images
     that it sees, of those that the whole training would see.
     """
-    base = max(one.accuracy for one in expect_frozen(evidence, known))
-    gain = gained(kind, base, evidence, (), known)
+    frozen = expect_frozen(evidence, known)
+    gain = gained(kind, frozen, evidence, (), known)
     if not gain.deviation:
         return 0.0
-    apart = scatter(start(kind, evidence, known)) * known[kind]["apart"]
-    error = math.sqrt(_off(DISAGREE * (1 - base) / max(judged, 1), apart, share))
+    apart = scatter(start(kind, frozen, evidence, known)) * known[kind]["apart"]
+    error = math.sqrt(_off(DISAGREE * (1 - _best(frozen).accuracy) / max(judged, 1), apart, share))
     moves = gain.deviation**2 / math.hypot(gain.deviation, error)  # deviation of what will then be expected
     short = INDIFFERENT - gain.accuracy
     tail = 0.5 * math.erfc(short / moves / math.sqrt(2))
@@ -85,6 +108,10 @@ def best_trial(kind: str, trials: Sequence[Trial]) -> Trial | None:
     """Return the trial that tells most of a kind: its own, else that from the probe on."""
     own = {trial.kind: trial for trial in trials}
     return own.get(kind) or (own.get(WHOLE[0]) if kind != "scratch" else None)
+
+
+def _best(frozen: Sequence[Expected]) -> Expected:
+    return max(frozen, key=lambda one: one.accuracy)
 
 
 def _off(own: float, apart: float, share: float) -> float:

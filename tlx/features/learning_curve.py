@@ -5,6 +5,7 @@ Errors fall as floor + scale * n^-exponent (Cortes et al., 1994; Hestness et al.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from tlx.randomness import seed_for
 SHARES = (8, 4, 2, 1)  # one of so many images
 FEWEST = 2  # images a class that a subset may have on average: of fewer, nothing can be held out
 FOLDS = 5
+HELD = 1000  # images held out are enough for a point
 EXPONENTS = np.linspace(0.05, 1.0, 39)
 DRAWS = 400  # of the points' errors, for the interval
 AHEAD, DRAWN = 10, 24  # a drawing goes to so many times the images, in so many points
@@ -65,17 +67,24 @@ class Curve:
         return {"points": points, "floor": floor, "scale": scale, "exponent": exponent, "drawn": drawn}
 
 
-def learning_curve(features: np.ndarray, labels: np.ndarray, seed: int) -> Curve | None:
+def learning_curve(
+    features: np.ndarray, labels: np.ndarray, seed: int, folds: int = FOLDS, last: Point | None = None
+) -> Curve | None:
     """Cross-validate probes on nested, stratified subsets of ``features`` (N, D) and ``labels`` (N,); fit a curve.
 
-    Small subsets are drawn several times, so that every point rests on about as many held-out images. None where not
-    even half of the images are enough to cross-validate.
+    Small subsets are drawn several times, so that every point rests on about as many held-out images, or on ``HELD``.
+    ``last``: the point of all images, where it is known already. None where not even half of the images are enough to
+    cross-validate.
     """
     points = []
     for share in SHARES:
         if len(labels) < share * FEWEST * len(np.unique(labels)):
             continue
-        draws = [_held_out(features, labels, share, draw, seed) for draw in range(share)]
+        if share == 1 and last is not None:
+            points.append(last)
+            continue
+        count = min(share, math.ceil(HELD * share / len(labels)))
+        draws = [_held_out(features, labels, share, draw, seed, folds) for draw in range(count)]
         right = np.concatenate([correct for correct, _ in draws])
         trained = float(np.mean([images for _, images in draws]))
         error = max(float(right.std()) / np.sqrt(len(right)), LEAST_ERROR)
@@ -124,14 +133,15 @@ def _fit(images: np.ndarray, errors: np.ndarray, spread: np.ndarray) -> np.ndarr
     return best
 
 
-def _held_out(features: np.ndarray, labels: np.ndarray, share: int, draw: int, seed: int) -> tuple[np.ndarray, float]:
+def _held_out(
+    features: np.ndarray, labels: np.ndarray, share: int, draw: int, seed: int, folds: int
+) -> tuple[np.ndarray, float]:
     """Cross-validate one subset: what was right of each image held out, and how many images were trained on."""
     subset = nested(labels, draw, seed)[: len(labels) // share]
     _, own = np.unique(labels[subset], return_inverse=True)
-    fold = deal(own, FOLDS, 1, seed)
+    fold = deal(own, folds, 1, seed)
     held = fold[:, 0] >= 0
     if not held.any():
         return np.zeros(0), float(len(subset))
     probe = cross_validate(features[subset], own, fold)
-    folds = int(fold.max()) + 1
-    return probe.correct[held, 0].astype(float), len(subset) - held.sum() / folds
+    return probe.correct[held, 0].astype(float), len(subset) - held.sum() / (int(fold.max()) + 1)

@@ -1,6 +1,6 @@
 """Linear probes, cross-validated: how well the head of a frozen case would do on some features, from training images.
 
-A probe is what ``solver`` trains: L2-regularised multinomial logistic regression on standardised features. All folds
+A probe is what ``solver`` trains: L2-regularised multinomial logistic regression on standardised features. Folds
 are fitted side by side, in the span of the features, by accelerated gradient descent in a metric that bounds the
 curvature from above (Böhning and Lindsay, 1988; Nesterov, 1983, with the restarts of O'Donoghue and Candès, 2015).
 """
@@ -18,6 +18,7 @@ from tlx.randomness import seed_for
 STRENGTHS = (1.0, 0.1, 0.01, 0.001, 0.0001)  # of mean cross entropy + strength / 2 * |W|^2, from strong to weak
 STEPS = 30  # a strength, from the solution of the one before; more change hardly any prediction
 CONVERGED = 1e-3  # relative length of a step
+ALONE = 2  # folds, at most: each is fitted on its images alone, for most would be idle in the others
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,21 @@ def deal(labels: np.ndarray, folds: int, repeats: int, seed: int) -> np.ndarray:
     return fold
 
 
+def error_of(right: np.ndarray, labels: np.ndarray) -> float:
+    """Return the standard error of the mean of ``right`` (N,), 0 to 1, of images that are drawn class by class.
+
+    How far a class's images lie apart is what counts, not how far classes do. Two images more, one right and one wrong,
+    keep six right of six from being a certainty (Laplace's rule).
+    """
+    _, own, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    mean, means = float(right.mean()), np.bincount(own, right) / sizes
+    alone = sizes[own] == 1
+    squares = np.where(alone, (right - mean) ** 2, (right - means[own]) ** 2)
+    freedom = np.where(alone, 1.0, sizes[own] / np.maximum(sizes[own] - 1, 1))
+    total = float((squares * freedom).sum()) + mean**2 + (1 - mean) ** 2
+    return float(np.sqrt(total / (len(right) + 2) / len(right)))
+
+
 def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, strength: float | None = None) -> Probe:
     """Classify every image by a probe trained without its fold; take the strength that classifies most rightly.
 
@@ -66,32 +82,61 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, s
 def _cross_validated(features: np.ndarray, labels: np.ndarray, fold: np.ndarray, chosen: float | None) -> Probe:
     inputs, curvature = _rotated(features)
     targets = torch.nn.functional.one_hot(torch.from_numpy(labels)).float().T.contiguous()
-    (classes, count), (_, repeats) = targets.shape, fold.shape
-    # The folds of all repeats are fitted side by side: F = repeats * folds.
     folds = int(fold.max()) + 1
-    learns = torch.from_numpy(fold[:, :, None] != np.arange(folds)).flatten(1).float().T.contiguous()  # (F, N)
-    share = learns / learns.sum(1, keepdim=True)
-    solution = torch.zeros(classes, repeats * folds, inputs.shape[1])
     held = np.argwhere(fold >= 0)
     image, repeat = torch.from_numpy(held).unbind(1)
     own = repeat * folds + torch.from_numpy(fold)[image, repeat]
+    sides = [_Side(inputs, targets, curvature, learns) for learns in _learners(fold, folds)]
+    truth = targets[:, image].argmax(0)
     best = Probe(np.zeros(fold.shape, dtype=bool), STRENGTHS[0])
     for strength in STRENGTHS:
-        penalty = torch.full_like(curvature, strength)
-        penalty[0] = 0.0  # the intercept
-        # Half the features' second moments bound the curvature of the loss, whatever the weights are.
-        metric = curvature / (2 * learns.sum(1, keepdim=True)) + penalty
-        solution = _minimise(inputs, targets, share, penalty, metric, solution)
+        for side in sides:
+            side.fit(strength)
         if chosen not in (None, strength):
             continue
-        logits = (solution.flatten(0, 1) @ inputs.T).view(classes, repeats * folds, count)[:, own, image]
+        right = torch.cat([side.logits(inputs) for side in sides], 1)[:, own, image].argmax(0) == truth
         correct = np.zeros(fold.shape, dtype=bool)
-        correct[tuple(held.T)] = (logits.argmax(0) == targets[:, image].argmax(0)).numpy()
+        correct[tuple(held.T)] = right.numpy()
         if strength == chosen:
             return Probe(correct, strength)
         if correct.sum() > best.correct.sum():
             best = Probe(correct, strength)
     return best
+
+
+def _learners(fold: np.ndarray, folds: int) -> list[torch.Tensor]:
+    """Say which images the heads of each fold learn from (F, N), those in one tensor that are fitted side by side.
+
+    F = repeats * folds.
+    """
+    every = torch.from_numpy(fold[:, :, None] != np.arange(folds)).flatten(1).float().T.contiguous()
+    return list(every.split(1)) if folds <= ALONE else [every]
+
+
+class _Side:
+    """Heads of several folds (K, F, R), fitted side by side on the images that any of them ``learns`` from (F, N)."""
+
+    def __init__(
+        self, inputs: torch.Tensor, targets: torch.Tensor, curvature: torch.Tensor, learns: torch.Tensor
+    ) -> None:
+        used = learns.any(0)
+        learns = learns[:, used]
+        self.inputs, self.targets, self.curvature = inputs[used], targets[:, used].contiguous(), curvature
+        self.count = learns.sum(1, keepdim=True)
+        self.share = learns / self.count
+        self.solution = torch.zeros(len(targets), len(learns), inputs.shape[1])
+
+    def fit(self, strength: float) -> None:
+        """Go on to a strength, from the solution of the one before."""
+        penalty = torch.full_like(self.curvature, strength)
+        penalty[0] = 0.0  # the intercept
+        # Half the features' second moments bound the curvature of the loss, whatever the weights are.
+        metric = self.curvature / (2 * self.count) + penalty
+        self.solution = _minimise(self.inputs, self.targets, self.share, penalty, metric, self.solution)
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the heads say of images (N, R): (K, F, N)."""
+        return (self.solution.flatten(0, 1) @ inputs.T).view(*self.solution.shape[:2], len(inputs))
 
 
 def _rotated(features: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

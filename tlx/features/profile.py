@@ -12,7 +12,7 @@ import numpy as np
 
 from tlx.config.groups import AutoCut, HeadCut, LayerCut, StageCut
 from tlx.errors import InputError
-from tlx.features.probe import Probe, cross_validate, deal
+from tlx.features.probe import Probe, cross_validate, deal, error_of
 from tlx.network.cut import Point
 
 MOST = 1000  # images are cross-validated in all repeats together, unless there are more
@@ -134,8 +134,8 @@ def probe_depths(
 
     def row(place: Place, probe: Probe) -> Row:
         shares = probe.correct[scored].mean(1)  # of an image's repeats
-        mean, error = float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
-        return Row(place, mean, error, float(correct[best].mean()) - mean, probe.strength)
+        mean = float(shares.mean())
+        return Row(place, mean, error_of(shares, labels[scored]), float(correct[best].mean()) - mean, probe.strength)
 
     rows = tuple(row(place, probe) for (place, _), probe in zip(depths, probes, strict=True))
     cut = index_of(own, [place for place, _ in depths]) if own else None

@@ -97,10 +97,11 @@ def size_words(evidence: Plain) -> str:
 
 def similarity_words(evidence: Plain) -> str:
     """Say how similar the images are to what the network learned on, and why."""
-    similar, profile, random = (evidence[key] for key in ("similarity", "profile", "random_profile"))
-    mine, other = (one["rows"][one["best"]]["accuracy"] for one in (profile, random))
+    similar, profile = evidence["similarity"], evidence["profile"]
+    mine, other = (100 * similar[key] for key in ("pretrained", "random"))
+    few = f" on {similar['images']:,} images" if similar["images"] < profile["images"] else ""
     return (
-        f"{similar['value']:.2f} of 1: probes are right about {100 * mine:.1f} %, on random weights {100 * other:.1f} "
+        f"{similar['value']:.2f} of 1: probes{few} are right about {mine:.1f} %, on random weights {other:.1f} "
         f"% (worth {similar['worth']:.2f}), best from depth {profile['auto'] + 1} of {len(profile['rows'])} on"
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,14 @@ from tlx.advice.frozen import expect_frozen, heard, shift, weigh
 from tlx.advice.outlook import Verdict, decide
 from tlx.advice.strategy import WHOLE, Strategy, row_of, strategies
 from tlx.advice.trial import Trial
-from tlx.advice.whole import DISAGREE, best_trial, start, terms
+from tlx.advice.whole import DISAGREE, ahead, best_trial, start, terms
 from tlx.config.cases import CASES, Auto
 from tlx.features.learning_curve import Curve, Point
 from tlx.features.profile import Profile
 
 USUAL = 0.1  # standard deviation of the weights of gains, before anything is known
-NOBODY = {"frozen": {"row": 0.02, "less": 0.0, "level": 0.02}}  # the experience of who has none
-APART = np.geomspace(0.005, 0.1, 12)  # of which the likeliest are taken
+NOBODY = {"frozen": {"row": 0.01, "less": 0.0, "level": 0.01}}  # the experience of who has none
+APART = np.geomspace(0.005, 0.1, 40)  # of which the likeliest are taken
 FAR = 1.5  # standard deviations
 LESS = np.arange(0.0, 2.01, 0.2)
 ROUNDS = 20
@@ -100,7 +101,8 @@ def evidence_of(line: Line, tests: int) -> Evidence:
         curve = Curve(points, np.array([[plain["floor"], plain["scale"], plain["exponent"]]]))
     each = line["per_class"]["fewest"], line["per_class"]["most"]
     profile, random = Profile.read(line["profile"]), Profile.read(line["random"])
-    logme, likeness = tuple(line["logme"]), Similarity(similar["worth"], similar["depth"])
+    logme = tuple(line["logme"])
+    likeness = Similarity(**{key: similar[key] for key in ("worth", "depth", "pretrained", "random", "images")})
     judged = tuple(Judged(**one) for one in line["judged"])
     facts = line["images"], line["classes"], each, line["left_out"], line["copies"]
     return Evidence(*facts, profile, random, logme, likeness, curve, judged, line["judges"], tests)
@@ -124,7 +126,10 @@ def fit(tasks: Sequence[Known]) -> dict[str, Any]:
     for kind in WHOLE:
         begun = np.array([_begun(kind, task) for task in tasks])
         unit = np.array([scatter(float(one)) for one in begun])
-        x = np.array([terms(kind, one, task.evidence.images) for task, one in zip(tasks, begun, strict=True)])
+        further = (ahead(expect_frozen(task.evidence, NOBODY), task.evidence) for task in tasks)
+        x = np.array(
+            [terms(kind, *one) for one in zip(begun, (t.evidence.images for t in tasks), further, strict=True)]
+        )
         y = np.array([task.truth[kind] for task in tasks]) - begun
         noise = DISAGREE * (1 - begun) / tests  # of a gain, as far as the test images are another sample
         weights, deviation, trusted = _learnt(x / unit[:, None], y / unit, weight, noise / unit**2)
@@ -190,7 +195,7 @@ def _best(task: Known) -> float:
 def _begun(kind: str, task: Known) -> float:
     """What came of what a whole network starts from; of a random trunk, what its probes do."""
     deepest = len(task.evidence.profile.rows) - 1
-    return start(kind, task.evidence, NOBODY) if kind == "scratch" else _frozen(task)[deepest]
+    return start(kind, (), task.evidence, NOBODY) if kind == "scratch" else _frozen(task)[deepest]
 
 
 def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
@@ -201,15 +206,16 @@ def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
     lies from what is expected, beyond its errors; where the truth is likeliest again, but for tasks that lie far away,
     because their test images are from elsewhere: these count by how far, not by its square (Huber, 1964).
     """
+    bare = {"less": 0.0, "level": 0.0}
     told = [(heard(task.evidence), np.array(_frozen(task))) for task in tasks]
 
     def likelihood(row: float) -> float:
         total = 0.0
         for (said, accuracies), share in zip(told, weight, strict=True):
-            moved = replace(shift(said, row), deviation=0.0)
-            found = [weigh(*pair, moved, {"row": row, "less": 0.0, "level": row}) for pair in said]
+            moved = shift(said, row)
+            found = [weigh(*pair, moved, {**bare, "row": row}) for pair in said]
             off = accuracies - np.array([one.accuracy for one in found])
-            deviation = np.array([one.deviation for one in found])
+            deviation = np.array([math.sqrt(one.deviation**2 + row**2 * scatter(one.accuracy)) for one in found])
             total -= share * float(np.mean(((off - off.mean()) / deviation) ** 2 / 2 + np.log(deviation)))
         return total
 
@@ -217,7 +223,7 @@ def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
     best = []
     for said, accuracies in told:
         moved = shift(said, row)
-        found = [weigh(*pair, moved, {"row": row, "less": 0.0, "level": 0.0}).accuracy for pair in said]
+        found = [weigh(*pair, moved, {**bare, "row": row}).accuracy for pair in said]
         best.append((said[int(np.argmax(found))], moved, float(accuracies[int(np.argmax(found))])))
 
     def likely(less: float, level: float) -> float:
@@ -228,7 +234,7 @@ def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
             total -= share * ((off**2 / 2 if off < FAR else FAR * (off - FAR / 2)) + math.log(one.deviation))
         return total
 
-    less, level = max(((less, level) for less in LESS for level in APART), key=lambda pair: likely(*pair))
+    less, level = max(product(LESS, APART), key=lambda pair: likely(*pair))
     return {"row": row, "less": _short(less), "level": _short(level)}
 
 

@@ -115,7 +115,8 @@ def depths(evidence: Plain) -> Figure:
     names = [row["name"] for row in profile["rows"]] + (["all depths"] if profile["own"] else [])
     with drawing(max(4.7, 0.62 * len(names) + 1.2), 3.6) as (figure, axes):
         for one, colour, mark, label in ((profile, BLUE, "o", "pretrained"), (random, ORANGE, "s", "random weights")):
-            _probes(axes, one, colour, mark, label)
+            many = f", {one['images']:,} images" if profile["images"] != random["images"] else ""
+            _probes(axes, one, colour, mark, f"{label}{many}")
         axes.axhline(100 / evidence["classes"], color=GREY, linewidth=1, linestyle=(0, (4, 3)), label="chance")
         axes.set_xticks(
             range(len(names)),
