@@ -17,7 +17,7 @@ from tlx.features.probe import cross_validate, error_of
 from tlx.features.profile import Profile, Row, probe_depths
 from tlx.training.survey import Survey
 
-LOOKED = 3000  # training images that are looked at, at most
+LOOKED = 2000  # training images that are looked at, at most
 FEW = 1000  # of which a random trunk sees so many, at most; where there are more, probes are trained on half of them
 JUDGES = 500  # validation images that are looked at, at most
 
