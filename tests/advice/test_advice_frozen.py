@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from tests.advice.facts import KNOWN, evidence
 from tlx.advice.evidence import Judged
 from tlx.advice.expected import scatter
-from tlx.advice.frozen import Shift, expect_frozen, shift, weigh
+from tlx.advice.frozen import Prospect, Shift, shift, weigh
 
 SHARES = st.floats(0.05, 1.0)
 
 
 def test_a_frozen_trunk_is_expected_to_do_what_its_probes_do() -> None:
     known = replace(evidence(images=10**4), curve=None)
-    expected = expect_frozen(known, KNOWN)
+    expected = Prospect(known, KNOWN).frozen
     assert [e.accuracy for e in expected] == pytest.approx([0.5, 0.7, 0.8, 0.79])
     deviation = np.hypot(0.01 / np.sqrt(2), 0.01)
     assert expected[0].deviation == pytest.approx(deviation, rel=0.02)
@@ -42,14 +42,14 @@ def test_where_nearly_all_is_right_a_depth_lies_less_far_from_what_is_told_of_it
 def test_the_best_of_several_was_lucky_by_a_part_of_its_error() -> None:
     known = replace(evidence(images=10**4), curve=None)
     lucky = {**KNOWN, "frozen": {**KNOWN["frozen"], "less": 1.5}}
-    (one, *_), (other, *_) = expect_frozen(known, KNOWN), expect_frozen(known, lucky)
+    (one, *_), (other, *_) = Prospect(known, KNOWN).frozen, Prospect(known, lucky).frozen
     assert one.accuracy - other.accuracy == pytest.approx(1.5 * 0.01 / np.sqrt(2), rel=1e-3)
     assert one.deviation == pytest.approx(other.deviation, rel=1e-3)
 
 
 def test_few_test_images_may_be_right_more_or_less_often() -> None:
     many, few = (
-        expect_frozen(replace(evidence(tests=tests), curve=None), KNOWN)[0].deviation for tests in (10**9, 100)
+        Prospect(replace(evidence(tests=tests), curve=None), KNOWN).frozen[0].deviation for tests in (10**9, 100)
     )
     assert few == pytest.approx(np.hypot(many, 0.05), rel=1e-3)  # half of a hundred, give or take five
 
@@ -58,7 +58,7 @@ def test_validation_images_from_elsewhere_are_heard_as_far_as_they_are_certain()
     known = replace(
         evidence(images=10**4), curve=None, judged=(Judged(0.49, 0.01), Judged(0.6, 0.1), *evidence().judged[2:])
     )
-    first, second, *_ = expect_frozen(known, KNOWN)
+    first, second, *_ = Prospect(known, KNOWN).frozen
     assert first.accuracy == pytest.approx(0.495, abs=1e-3)  # both are equally sure
     assert 0.68 < second.accuracy < 0.7
 
@@ -95,7 +95,7 @@ def test_a_shift_moves_all_depths_and_leaves_their_order_to_both() -> None:
     judged = tuple(Judged(row.accuracy - 0.25 + error, 0.02) for row, error in zip(
         evidence().frozen, (0.01, 0.0, -0.01, 0.0), strict=True
     ))  # fmt: skip
-    expected = expect_frozen(replace(evidence(), curve=None, judged=judged), KNOWN)
+    expected = Prospect(replace(evidence(), curve=None, judged=judged), KNOWN).frozen
     assert [one.accuracy for one in expected] == pytest.approx([0.25, 0.45, 0.55, 0.54], abs=0.02)
 
 
@@ -111,7 +111,7 @@ def test_what_is_weighed_lies_between_what_was_said(one: float, other: float, er
 
 def test_more_images_are_expected_to_help_as_the_curve_says() -> None:
     known = evidence(images=400)
-    sooner, later = (expect_frozen(known, KNOWN, times) for times in (1.0, 4.0))
+    sooner, later = (Prospect(known, KNOWN, times).frozen for times in (1.0, 4.0))
     for row, now, then in zip(known.frozen, sooner, later, strict=True):
         assert now.accuracy > row.accuracy  # which was trained on four fifths
         assert then.accuracy > now.accuracy

@@ -10,17 +10,17 @@ import pytest
 from tests.advice.facts import KNOWN, evidence, trial
 from tlx.advice.evidence import Evidence, Judged
 from tlx.advice.expected import Expected, Experience, scatter
-from tlx.advice.frozen import expect_frozen
+from tlx.advice.frozen import Prospect
 from tlx.advice.trial import Trial
 from tlx.advice.whole import DISAGREE, INDIFFERENT, ahead, expect_whole, gained, start, terms, worth_of_trial
 
 
 def base_of(known: Evidence, experience: Experience = KNOWN) -> float:
-    return max(one.accuracy for one in expect_frozen(known, experience))
+    return Prospect(known, experience).best.accuracy
 
 
 def gain_in(kind: str, known: Evidence, trials: list[Trial], experience: Experience = KNOWN) -> Expected:
-    return gained(kind, expect_frozen(known, experience), known, trials, experience)
+    return gained(kind, Prospect(known, experience), trials)
 
 
 def gain_of(kind: str, known: Evidence, trials: list[Trial], experience: Experience = KNOWN) -> float:
@@ -28,11 +28,11 @@ def gain_of(kind: str, known: Evidence, trials: list[Trial], experience: Experie
 
 
 def start_of(kind: str, known: Evidence, experience: Experience = KNOWN, times: float = 1.0) -> float:
-    return start(kind, expect_frozen(known, experience, times), known, experience)
+    return start(kind, Prospect(known, experience, times))
 
 
 def whole_of(kind: str, known: Evidence, experience: Experience = KNOWN, times: float = 1.0) -> Expected:
-    return expect_whole(kind, expect_frozen(known, experience, times), known, [], experience, times)
+    return expect_whole(kind, Prospect(known, experience, times), [])
 
 
 def held(
@@ -46,7 +46,7 @@ def test_a_whole_network_gains_beside_the_deepest_features_which_it_starts_from(
     behind, ahead = evidence([0.5, 0.8, 0.6], 0.7, images=1000), evidence([0.5, 0.6, 0.8], 0.7, images=1000)
     tenth = held("lp_ft", 0.1, 0.0)
     begun = start_of("lp_ft", behind)
-    assert begun == pytest.approx(expect_frozen(behind, KNOWN)[2].accuracy) != base_of(behind)
+    assert begun == pytest.approx(Prospect(behind, KNOWN).frozen[2].accuracy) != base_of(behind)
     assert whole_of("lp_ft", behind, tenth).accuracy == pytest.approx(begun + 0.1 * (1 - begun))
     assert gain_of("lp_ft", behind, [], tenth) < 0 < gain_of("lp_ft", ahead, [], tenth)
     assert gain_of("lp_ft", ahead, [], tenth) == pytest.approx(0.1 * (1 - base_of(ahead)))
@@ -77,10 +77,10 @@ def test_images_from_elsewhere_are_harder_for_random_weights_too() -> None:
 
 def test_what_shallower_depths_are_ahead_by_a_whole_network_can_win_back() -> None:
     behind, level = evidence([0.5, 0.8, 0.6], 0.7, images=1000), evidence([0.5, 0.6, 0.6], 0.7, images=1000)
-    assert ahead(expect_frozen(behind, KNOWN), behind) == pytest.approx(0.2, abs=0.01)
-    assert ahead(expect_frozen(level, KNOWN), level) == pytest.approx(0.0, abs=0.01)
+    assert ahead(Prospect(behind, KNOWN)) == pytest.approx(0.2, abs=0.01)
+    assert ahead(Prospect(level, KNOWN)) == pytest.approx(0.0, abs=0.01)
     alone = evidence([0.5], None)
-    assert ahead(expect_frozen(alone, KNOWN), alone) == 0
+    assert ahead(Prospect(alone, KNOWN)) == 0
     half = held("full", 0.0, 0.0, 0.1)
     begun = start_of("full", behind)
     assert whole_of("full", behind, half).accuracy == pytest.approx(begun + 0.1, abs=0.006)  # half of it

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.advice.facts import KNOWN, every, evidence, trial
 from tlx.advice.expected import experience
-from tlx.advice.frozen import expect_frozen
+from tlx.advice.frozen import Prospect
 from tlx.advice.outlook import decide, expect
 from tlx.advice.strategy import WHOLE
 from tlx.advice.whole import INDIFFERENT, expect_whole, terms
@@ -17,13 +17,13 @@ SHARES = st.floats(0.05, 1.0)
 
 def test_every_strategy_is_expected_what_its_kind_is() -> None:
     known = evidence()
-    frozen = expect_frozen(known, KNOWN)
+    prospect = Prospect(known, KNOWN)
     strategies = every(known)
     for strategy, one in zip(strategies, expect(strategies, known, [], KNOWN), strict=True):
         if strategy.kind != "frozen":
-            assert one == expect_whole(strategy.kind, frozen, known, [], KNOWN)
+            assert one == expect_whole(strategy.kind, prospect, [])
     heads = [one for s, one in zip(strategies, expect(strategies, known, [], KNOWN), strict=True) if s.kind == "frozen"]
-    assert sorted(heads, key=lambda one: one.accuracy) == sorted(frozen, key=lambda one: one.accuracy)
+    assert sorted(heads, key=lambda one: one.accuracy) == sorted(prospect.frozen, key=lambda one: one.accuracy)
 
 
 def test_a_whole_network_has_to_be_worth_its_cost() -> None:

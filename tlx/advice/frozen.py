@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,17 +23,31 @@ UNEVEN = 0.3  # by how much that differs between depths, as a share of it
 Told = tuple[Judged, Judged]  # by cross-validation, and by validation images
 
 
-def expect_frozen(evidence: Evidence, known: Experience, times: float = 1.0) -> list[Expected]:
-    """Return what to expect of every frozen trunk, as ``evidence.frozen`` has them, with so many times the images."""
-    apart, moved = known["frozen"], shift_of(evidence, known)
-    further = 1 + math.log2(times)  # the more is extrapolated
-    found = [weigh(*told, moved, apart) for told in heard(evidence, times)]
-    return [on_tests(Expected(one.accuracy, further * one.deviation), evidence.tests) for one in found]
+@dataclass(frozen=True)
+class Prospect:
+    """Evidence, seen by some experience: what frozen trunks are expected to do with so many times the images."""
 
+    evidence: Evidence
+    known: Experience
+    times: float = 1.0
 
-def shift_of(evidence: Evidence, known: Experience) -> Shift:
-    """Return whether the validation images of some evidence are from elsewhere."""
-    return shift(heard(evidence), known["frozen"]["row"])
+    @cached_property
+    def moved(self) -> Shift:
+        """Whether validation images are from elsewhere."""
+        return shift(heard(self.evidence), self.known["frozen"]["row"])
+
+    @cached_property
+    def frozen(self) -> list[Expected]:
+        """What to expect of every frozen trunk, as ``evidence.frozen`` has them."""
+        further = 1 + math.log2(self.times)  # the more is extrapolated
+        told = heard(self.evidence, self.times)
+        found = [weigh(*one, self.moved, self.known["frozen"]) for one in told]
+        return [on_tests(Expected(one.accuracy, further * one.deviation), self.evidence.tests) for one in found]
+
+    @property
+    def best(self) -> Expected:
+        """What to expect of the best of them."""
+        return max(self.frozen, key=lambda one: one.accuracy)
 
 
 def heard(evidence: Evidence, times: float = 1.0) -> list[Told]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tlx.advice.evidence import Evidence
 from tlx.advice.expected import Expected, Experience
-from tlx.advice.frozen import expect_frozen
+from tlx.advice.frozen import Prospect
 from tlx.advice.strategy import Strategy, row_of
 from tlx.advice.trial import Trial
 from tlx.advice.whole import INDIFFERENT, expect_whole
@@ -32,11 +32,11 @@ def expect(
     times: float = 1.0,
 ) -> list[Expected]:
     """Return what to expect of each strategy with so many times the images."""
-    frozen, rows = expect_frozen(evidence, known, times), evidence.frozen
+    prospect, rows = Prospect(evidence, known, times), evidence.frozen
     return [
-        frozen[rows.index(row_of(strategy, rows))]
+        prospect.frozen[rows.index(row_of(strategy, rows))]
         if strategy.kind == "frozen"
-        else expect_whole(strategy.kind, frozen, evidence, trials, known, times)
+        else expect_whole(strategy.kind, prospect, trials)
         for strategy in strategies
     ]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tlx.advice.evidence import Evidence
 from tlx.advice.expected import Expected, Experience, scatter
-from tlx.advice.frozen import expect_frozen, shift_of
+from tlx.advice.frozen import Prospect
 from tlx.advice.strategy import WHOLE
 from tlx.advice.trial import Trial
 
@@ -23,37 +23,19 @@ AHEAD = 5  # times what shallower depths are ahead by: half of that is as usual 
 DISAGREE = 0.7  # images about which a whole network and a frozen trunk differ, as a share of the latter's errors
 
 
-def expect_whole(
-    kind: str,
-    frozen: Sequence[Expected],
-    evidence: Evidence,
-    trials: Sequence[Trial],
-    known: Experience,
-    times: float = 1.0,
-) -> Expected:
-    """Return what to expect of training the whole network with so many times the images.
-
-    ``frozen``: what to expect of every frozen trunk with as many.
-    """
-    base = _best(frozen)
-    gain = gained(kind, frozen, evidence, trials, known, times)
+def expect_whole(kind: str, prospect: Prospect, trials: Sequence[Trial]) -> Expected:
+    """Return what to expect of training the whole network."""
+    base, gain = prospect.best, gained(kind, prospect, trials)
     accuracy = min(max(base.accuracy + gain.accuracy, 0.0), 1.0)
     return Expected(accuracy, math.hypot(base.deviation, gain.deviation))
 
 
-def gained(
-    kind: str,
-    frozen: Sequence[Expected],
-    evidence: Evidence,
-    trials: Sequence[Trial],
-    known: Experience,
-    times: float = 1.0,
-) -> Expected:
+def gained(kind: str, prospect: Prospect, trials: Sequence[Trial]) -> Expected:
     """Return what it is expected to gain over the best frozen trunk."""
-    model, begun = known[kind], start(kind, frozen, evidence, known)
+    model, begun, images = prospect.known[kind], start(kind, prospect), prospect.evidence.images * prospect.times
     unit = scatter(begun)
-    more = float(np.dot(model["weights"], terms(kind, begun, evidence.images * times, ahead(frozen, evidence))))
-    gain, deviation = begun + more - _best(frozen).accuracy, unit * model["deviation"]
+    more = float(np.dot(model["weights"], terms(kind, begun, images, ahead(prospect))))
+    gain, deviation = begun + more - prospect.best.accuracy, unit * model["deviation"]
     trial = best_trial(kind, trials)
     if trial is None or not deviation:
         return Expected(gain, deviation)
@@ -61,17 +43,18 @@ def gained(
     return Expected((trust[0] * gain + trust[1] * trial.gain) / sum(trust), 1 / math.sqrt(sum(trust)))
 
 
-def start(kind: str, frozen: Sequence[Expected], evidence: Evidence, known: Experience) -> float:
+def start(kind: str, prospect: Prospect) -> float:
     """Return the accuracy that a whole network starts from."""
+    evidence = prospect.evidence
     if kind == "scratch":
-        moved = shift_of(evidence, known)  # images from elsewhere are harder for random features as well
+        moved = prospect.moved  # images from elsewhere are harder for random features as well
         return max(evidence.random.rows[evidence.random.best].accuracy + moved.odds * moved.harder, 0.0)
-    return frozen[len(evidence.profile.rows) - 1].accuracy
+    return prospect.frozen[len(evidence.profile.rows) - 1].accuracy
 
 
-def ahead(frozen: Sequence[Expected], evidence: Evidence) -> float:
+def ahead(prospect: Prospect) -> float:
     """Return by how much a head on the best of the shallower depths is expected to be ahead of one on the deepest."""
-    *shallower, deepest = (one.accuracy for one in frozen[: len(evidence.profile.rows)])
+    *shallower, deepest = (one.accuracy for one in prospect.frozen[: len(prospect.evidence.profile.rows)])
     return max(shallower, default=deepest) - deepest
 
 
@@ -91,12 +74,12 @@ def worth_of_trial(kind: str, evidence: Evidence, known: Experience, judged: int
     It is worth something as far as it may change the verdict (the expected value of information). ``share``: images
     that it sees, of those that the whole training would see.
     """
-    frozen = expect_frozen(evidence, known)
-    gain = gained(kind, frozen, evidence, (), known)
+    prospect = Prospect(evidence, known)
+    gain = gained(kind, prospect, ())
     if not gain.deviation:
         return 0.0
-    apart = scatter(start(kind, frozen, evidence, known)) * known[kind]["apart"]
-    error = math.sqrt(_off(DISAGREE * (1 - _best(frozen).accuracy) / max(judged, 1), apart, share))
+    apart = scatter(start(kind, prospect)) * known[kind]["apart"]
+    error = math.sqrt(_off(DISAGREE * (1 - prospect.best.accuracy) / max(judged, 1), apart, share))
     moves = gain.deviation**2 / math.hypot(gain.deviation, error)  # deviation of what will then be expected
     short = INDIFFERENT - gain.accuracy
     tail = 0.5 * math.erfc(short / moves / math.sqrt(2))
@@ -108,10 +91,6 @@ def best_trial(kind: str, trials: Sequence[Trial]) -> Trial | None:
     """Return the trial that tells most of a kind: its own, else that from the probe on."""
     own = {trial.kind: trial for trial in trials}
     return own.get(kind) or (own.get(WHOLE[0]) if kind != "scratch" else None)
-
-
-def _best(frozen: Sequence[Expected]) -> Expected:
-    return max(frozen, key=lambda one: one.accuracy)
 
 
 def _off(own: float, apart: float, share: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.benchmarks.advice.truth import rows
 from tlx.advice.advise import worth_trying
 from tlx.advice.evidence import Evidence, Judged, Similarity
 from tlx.advice.expected import Expected, on_tests, scatter
-from tlx.advice.frozen import expect_frozen, heard, shift, weigh
+from tlx.advice.frozen import Prospect, heard, shift, weigh
 from tlx.advice.outlook import Verdict, decide
 from tlx.advice.strategy import WHOLE, Strategy, row_of, strategies
 from tlx.advice.trial import Trial
@@ -53,6 +53,11 @@ class Known:
     def data(self) -> str:
         """Its data set, of whatever size; patches are the same photographs, rotated or not."""
         return self.task.split("-")[0].removeprefix("rotated_")
+
+    @cached_property
+    def prospect(self) -> Prospect:
+        """What it looks like to who has no experience."""
+        return Prospect(self.evidence, NOBODY)
 
     def accuracy(self, strategy: Strategy) -> float:
         """What came of a strategy on test images."""
@@ -126,7 +131,7 @@ def fit(tasks: Sequence[Known]) -> dict[str, Any]:
     for kind in WHOLE:
         begun = np.array([_begun(kind, task) for task in tasks])
         unit = np.array([scatter(float(one)) for one in begun])
-        further = (ahead(expect_frozen(task.evidence, NOBODY), task.evidence) for task in tasks)
+        further = (ahead(task.prospect) for task in tasks)
         x = np.array(
             [terms(kind, *one) for one in zip(begun, (t.evidence.images for t in tasks), further, strict=True)]
         )
@@ -188,14 +193,14 @@ def _frozen(task: Known) -> list[float]:
 
 def _best(task: Known) -> float:
     """What came of the frozen trunk that is expected to be the best."""
-    expected = [one.accuracy for one in expect_frozen(task.evidence, NOBODY)]
+    expected = [one.accuracy for one in task.prospect.frozen]
     return _frozen(task)[int(np.argmax(expected))]
 
 
 def _begun(kind: str, task: Known) -> float:
     """What came of what a whole network starts from; of a random trunk, what its probes do."""
     deepest = len(task.evidence.profile.rows) - 1
-    return start(kind, (), task.evidence, NOBODY) if kind == "scratch" else _frozen(task)[deepest]
+    return start(kind, task.prospect) if kind == "scratch" else _frozen(task)[deepest]
 
 
 def _apart(tasks: Sequence[Known], weight: np.ndarray) -> dict[str, float]:
